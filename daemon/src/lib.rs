@@ -1,0 +1,4 @@
+//! The Quire daemon, layer by layer: each imports only from those before it.
+
+pub mod ports;
+pub mod pure;
