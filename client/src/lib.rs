@@ -1,1 +1,6 @@
-//! placeholder
+//! The Quire client: what a person sees of sessions, and what they say to them.
+//!
+//! It holds no truth. Everything shown, even the person's own prompt, came back from the daemon as
+//! an event and was folded into a [`view::View`].
+
+pub mod view;
