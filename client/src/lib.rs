@@ -3,4 +3,7 @@
 //! It holds no truth. Everything shown, even the person's own prompt, came back from the daemon as
 //! an event and was folded into a [`view::View`].
 
+pub mod connect;
+pub mod failure;
+pub mod start;
 pub mod view;
