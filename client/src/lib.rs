@@ -6,4 +6,5 @@
 pub mod connect;
 pub mod failure;
 pub mod start;
+pub mod tui;
 pub mod view;
