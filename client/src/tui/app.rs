@@ -55,8 +55,8 @@ pub enum Input {
     Update(Box<v1::SessionServiceWatchResponse>),
     /// A call ended.
     Answered(Ticket, Answer),
-    /// The daemon is gone; it is being looked for.
-    LinkLost,
+    /// The daemon is gone, for this reason; it is being looked for.
+    LinkLost(String),
     /// A daemon has been found again; it knows this client by this id.
     LinkFound {
         /// The client id it handed out.
@@ -106,8 +106,13 @@ pub(super) enum Note {
 pub(super) enum Link {
     /// Updates come in. The daemon knows this client by the id.
     Live { me: String },
-    /// It is being looked for since then, in milliseconds since the Unix epoch.
-    Lost { since_ms: i64 },
+    /// It is being looked for, in milliseconds since the Unix epoch.
+    Lost {
+        /// Since when.
+        since_ms: i64,
+        /// What stood in the way last; one sentence, or empty.
+        why: String,
+    },
 }
 
 /// The state of the screen. See the module.
@@ -164,8 +169,12 @@ impl App {
             Input::Paste(text) => self.paste(&text),
             Input::Update(update) => self.update(&update),
             Input::Answered(ticket, answer) => self.answered(ticket, answer),
-            Input::LinkLost => {
-                self.link = Link::Lost { since_ms: now_ms };
+            Input::LinkLost(why) => {
+                let since_ms = match self.link {
+                    Link::Live { .. } => now_ms,
+                    Link::Lost { since_ms, .. } => since_ms,
+                };
+                self.link = Link::Lost { since_ms, why };
                 vec![]
             }
             Input::LinkFound { me } => {

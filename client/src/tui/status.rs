@@ -49,8 +49,10 @@ fn awaited(app: &App) -> Option<(Span<'static>, String, i64)> {
     let warn = |words: &str, since_ms| {
         Some((Span::styled("! ", theme::WARN), words.to_owned(), since_ms))
     };
-    if let Link::Lost { since_ms } = app.link {
-        return warn("the daemon is gone: reconnecting", since_ms);
+    if let Link::Lost { since_ms, why } = &app.link {
+        let why = safe::line(why, Care::Prose);
+        let between = if why.is_empty() { "" } else { ": " };
+        return warn(&format!("reconnecting to the daemon{between}{why}"), *since_ms);
     }
     let running = app.view.running_turn()?;
     let turn = app.view.turn(running);

@@ -82,11 +82,6 @@ impl Transcript {
         self.drawn.clear();
     }
 
-    /// True while long output is shown whole.
-    pub(super) fn is_unfolded(&self) -> bool {
-        self.look.unfolded
-    }
-
     /// True when the last row is on the screen and stays there as the transcript grows.
     pub(super) fn follows(&self) -> bool {
         self.place == Place::End
@@ -182,6 +177,12 @@ impl Transcript {
             index += 1;
         }
         (index, row).min(self.end(view))
+    }
+
+    /// How many cells hold rows.
+    #[cfg(test)]
+    pub(super) fn cells_drawn(&self) -> usize {
+        self.drawn.len()
     }
 
     fn window(&mut self, view: &View, top: Position) -> Vec<(CellId, Range<usize>)> {

@@ -121,7 +121,19 @@ mod tests {
                     \\ No newline at end of file\n";
         let rows = render(diff, 28, 2, Care::Prose);
         let rows: Vec<String> = rows.iter().map(Line::to_string).collect();
-        insta::assert_snapshot!(rows.join("\n"), @"");
+        insta::assert_snapshot!(rows.join("\n"), @r#"
+         9   fn add() {
+        10 -     a - b
+        10 +     a + b
+        11 +     // a long line t
+             hat wraps
+        12   }
+          ⋯
+        40 - x
+        41 +     y
+           \  No newline at end o
+             f file
+        "#);
     }
 
     #[test]

@@ -193,7 +193,22 @@ mod tests {
     fn blocks_keep_their_shape() {
         let source = "# Plan\n\nA line that is too long for it\n- first thing to do\n  - nested\n1. one\n\
                       > said\n```rust\nfn main() {}\n  \"a string that is long\"\n```\n---\nend";
-        insta::assert_snapshot!(text(&render(source, 24, 2, false)), @"");
+        insta::assert_snapshot!(text(&render(source, 24, 2, false)), @r#"
+        Plan
+
+        A line that is too
+        long for it
+        • first thing to do
+          • nested
+        1. one
+        ▎ said
+          rust
+          fn main() {}
+            "a string that is 
+          long"
+        ──────────────────────
+        end
+        "#);
     }
 
     #[test]
