@@ -4,6 +4,9 @@
 //! an event and was folded into a [`view::View`].
 
 pub mod connect;
+pub mod context;
 pub mod failure;
+pub mod link;
 pub mod start;
 pub mod view;
+pub mod world;
