@@ -7,6 +7,7 @@ pub mod connect;
 pub mod context;
 pub mod failure;
 pub mod link;
+pub mod output;
 pub mod start;
 pub mod view;
 pub mod world;
