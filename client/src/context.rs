@@ -10,6 +10,7 @@ use quire_proto::home::Home;
 use crate::{
     connect::{Connection, Host, Introduction, no_daemon},
     failure::{Exit, Failure},
+    output::{End, Printed},
 };
 
 /// The surroundings of one command.
@@ -55,8 +56,21 @@ impl Context {
     ///
     /// Those of [`Connection::open`].
     pub async fn connect(&self, name: &'static str) -> Result<Connection, Failure> {
+        Connection::open(&self.host, self.who(name)).await
+    }
+
+    /// A client that may be waited for.
+    #[must_use]
+    pub fn who(&self, name: &'static str) -> Introduction {
         let observer = false;
-        Connection::open(&self.host, Introduction { name, observer }).await
+        Introduction { name, observer }
+    }
+
+    /// A client that only watches.
+    #[must_use]
+    pub fn watcher(&self, name: &'static str) -> Introduction {
+        let observer = true;
+        Introduction { name, observer }
     }
 }
 
@@ -93,6 +107,21 @@ pub fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
 /// As [`print`].
 pub fn progress(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     write(io::stderr().lock(), text.as_ref(), "standard error")
+}
+
+/// Writes all that was printed, in order.
+///
+/// # Errors
+///
+/// As [`print`].
+pub fn write_out(printed: &Printed) -> Result<(), Failure> {
+    for (end, text) in printed.pieces() {
+        match end {
+            End::Out => print(text)?,
+            End::Err => progress(text)?,
+        }
+    }
+    Ok(())
 }
 
 fn write(mut end: impl io::Write, text: &[u8], name: &str) -> Result<(), Failure> {

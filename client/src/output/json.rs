@@ -15,7 +15,7 @@ use quire_proto::{
 };
 use serde::Serialize;
 
-use super::{Fold, Printed, command_output, whole_message};
+use super::{End, Fold, Printed, command_output, whole_message};
 use crate::{
     failure::Failure,
     view::{Change, View, ViewItem},
@@ -245,8 +245,9 @@ pub fn failure(failure: &Failure, printed: &mut Printed) {
 
 fn line(printed: &mut Printed, value: &Line) {
     let text = serde_json::to_string(value).expect("every key is text and every value plain data");
-    printed.out.push_str(&text);
-    printed.out.push('\n');
+    let out = printed.to(End::Out);
+    out.push_str(&text);
+    out.push('\n');
 }
 
 fn named(id: ItemId, body: Body) -> Item {
@@ -380,8 +381,8 @@ mod tests {
     #[test]
     fn a_repair_in_the_vocabulary_of_scripts() {
         let printed = story::fold(&mut Json::default(), &story::repair());
-        assert_eq!(printed.err, "");
-        insta::assert_snapshot!(printed.out, @r#"
+        assert_eq!(printed.text(End::Err), "");
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
         {"type":"turn.started"}
         {"type":"item.completed","item":{"id":"item_2","type":"reasoning","text":"Run them first."}}
         {"type":"item.completed","item":{"id":"item_3","type":"agent_message","text":"I run the tests."}}
@@ -402,7 +403,7 @@ mod tests {
     #[test]
     fn a_failed_turn_says_so() {
         let printed = story::fold(&mut Json::default(), &story::failure());
-        insta::assert_snapshot!(printed.out, @r#"
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
         {"type":"turn.started"}
         {"type":"item.completed","item":{"id":"item_2","type":"agent_message","text":"I am"}}
         {"type":"turn.failed","error":{"message":"cannot reach `x`"}}
@@ -414,7 +415,7 @@ mod tests {
         let mut printed = Printed::default();
         Json::thread("bcdfgh2345", &mut printed);
         failure(&Failure::usage("no such session"), &mut printed);
-        insta::assert_snapshot!(printed.out, @r#"
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
         {"type":"thread.started","thread_id":"bcdfgh2345"}
         {"type":"error","message":"no such session"}
         "#);

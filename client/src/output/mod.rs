@@ -3,18 +3,53 @@
 pub mod json;
 pub mod paint;
 pub mod plain;
+pub mod table;
 
 use quire_proto::v1::{Outcome, item::Kind};
 
 use crate::view::{Change, View, ViewItem};
 
-/// Text for standard output and for standard error.
+/// Where a piece of text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// Text for standard output and standard error, in the order it is to be written: both may be the
+/// same terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
-    /// For standard output.
-    pub out: String,
-    /// For standard error.
-    pub err: String,
+    pieces: Vec<(End, String)>,
+}
+
+impl Printed {
+    /// Where to add text for `end`, after all that was added before.
+    pub fn to(&mut self, end: End) -> &mut String {
+        if self.pieces.last().is_none_or(|(last, _)| *last != end) {
+            self.pieces.push((end, String::new()));
+        }
+        let (_, text) = self
+            .pieces
+            .last_mut()
+            .expect("one was pushed if there was none");
+        text
+    }
+
+    /// The pieces in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[(End, String)] {
+        &self.pieces
+    }
+
+    /// All that goes to `end`.
+    #[must_use]
+    pub fn text(&self, end: End) -> String {
+        let pieces = self.pieces.iter().filter(|(to, _)| *to == end);
+        pieces.map(|(_, text)| text.as_str()).collect()
+    }
 }
 
 /// A way to print a session.

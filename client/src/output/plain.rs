@@ -18,7 +18,7 @@ use quire_proto::{
 };
 
 use super::{
-    Fold, Printed, command_output,
+    End, Fold, Printed, command_output,
     paint::{Ink, Paint, duration, printable},
     whole_message,
 };
@@ -37,7 +37,7 @@ pub enum Target {
     LastMessage,
     /// Messages to standard output as they grow, the rest to standard error.
     Stream,
-    /// Everything to standard output, prompts too.
+    /// Everything to standard output, prompts too, messages as they grow.
     Transcript,
 }
 
@@ -65,6 +65,8 @@ pub struct Plain {
     announced: BTreeSet<ItemId>,
     /// The one printed last, whose outcome need not name it again.
     newest: Option<ItemId>,
+    /// Standard output stands in the middle of a line.
+    line_is_open: bool,
 }
 
 impl Plain {
@@ -79,6 +81,7 @@ impl Plain {
             streamed: BTreeMap::new(),
             announced: BTreeSet::new(),
             newest: None,
+            line_is_open: false,
         }
     }
 
@@ -134,14 +137,16 @@ impl Plain {
 
     fn stream(&mut self, id: ItemId, item: &ViewItem, printed: &mut Printed) {
         let is_message = matches!(item.kind(), Some(Kind::Message(_)));
-        if self.target == Target::Stream && is_message {
-            let from = self.streamed.get(&id).copied().unwrap_or(0);
-            let text = item.text();
-            if let Some(new) = text.get(from..) {
-                printed.out.push_str(&printable(new));
-            }
-            self.streamed.insert(id, text.len());
+        if self.target == Target::LastMessage || !is_message {
+            return;
         }
+        let from = self.streamed.get(&id).copied().unwrap_or(0);
+        let text = item.text();
+        if let Some(new) = text.get(from..).filter(|new| !new.is_empty()) {
+            printed.to(End::Out).push_str(&printable(new));
+            self.line_is_open = !new.ends_with('\n');
+        }
+        self.streamed.insert(id, text.len());
     }
 
     fn settle(&mut self, id: ItemId, item: &ViewItem, printed: &mut Printed) {
@@ -171,18 +176,9 @@ impl Plain {
     }
 
     fn settle_message(&mut self, id: ItemId, item: &ViewItem, printed: &mut Printed) {
-        match self.target {
-            Target::Stream => {
-                self.stream(id, item, printed);
-                self.streamed.remove(&id);
-                printed.out.push('\n');
-            }
-            Target::Transcript => {
-                let text = printable(item.text());
-                let _infallible = writeln!(printed.out, "{text}");
-            }
-            Target::LastMessage => {}
-        }
+        self.stream(id, item, printed);
+        self.streamed.remove(&id);
+        self.close_line(printed);
         if item.is_cut_off() {
             self.progress_line(Ink::Dim, "(the message was cut off here)", printed);
         }
@@ -198,7 +194,7 @@ impl Plain {
     fn tell_held(&mut self, printed: &mut Printed) {
         if let Some((text, told @ Told::NotYet)) = &mut self.held {
             *told = Told::Yes;
-            let _infallible = writeln!(printed.err, "{}", printable(text));
+            let _infallible = writeln!(printed.to(End::Err), "{}", printable(text));
         }
     }
 
@@ -222,7 +218,7 @@ impl Plain {
     }
 
     /// The last lines of a command's output.
-    fn tail(&self, output: &str, printed: &mut Printed) {
+    fn tail(&mut self, output: &str, printed: &mut Printed) {
         let output = printable(output.trim_end());
         let lines: Vec<_> = output.lines().collect();
         let left_out = lines.len().saturating_sub(OUTPUT_LINES);
@@ -234,7 +230,7 @@ impl Plain {
         }
     }
 
-    fn files(&self, files: &[FileChange], printed: &mut Printed) {
+    fn files(&mut self, files: &[FileChange], printed: &mut Printed) {
         for file in files {
             let text = format!(
                 "{} {} (+{} -{})",
@@ -249,7 +245,7 @@ impl Plain {
         }
     }
 
-    fn plan(&self, plan: &PlanItem, printed: &mut Printed) {
+    fn plan(&mut self, plan: &PlanItem, printed: &mut Printed) {
         for step in &plan.steps {
             let (mark, ink) = match step.status() {
                 PlanStepStatus::Completed => ("[x]", Ink::Green),
@@ -261,7 +257,7 @@ impl Plain {
         }
     }
 
-    fn notice(&self, notice: &NoticeItem, printed: &mut Printed) {
+    fn notice(&mut self, notice: &NoticeItem, printed: &mut Printed) {
         let (word, ink) = match notice.level() {
             NoticeLevel::Error => ("error", Ink::Red),
             NoticeLevel::Warning => ("warning", Ink::Yellow),
@@ -271,7 +267,7 @@ impl Plain {
         self.progress_line(ink, &text, printed);
     }
 
-    fn retried(&self, turn: Option<&Turn>, printed: &mut Printed) {
+    fn retried(&mut self, turn: Option<&Turn>, printed: &mut Printed) {
         if let Some(retried) = turn.and_then(|turn| turn.retried.as_ref()) {
             let wait = duration(retried.wait_ms);
             let text = format!("asking again in {wait}: {}", printable(&retried.error));
@@ -279,7 +275,7 @@ impl Plain {
         }
     }
 
-    fn suspended(&self, turn: Option<&Turn>, printed: &mut Printed) {
+    fn suspended(&mut self, turn: Option<&Turn>, printed: &mut Printed) {
         if let Some(reason) = turn.and_then(|turn| turn.suspended.as_ref()) {
             let text = format!("the turn waits: {}", printable(reason));
             self.progress_line(Ink::Yellow, &text, printed);
@@ -294,21 +290,30 @@ impl Plain {
             self.held = None;
         } else if let Some((message, _)) = self.held.take() {
             // Byte for byte: what reads this is a program.
-            let _infallible = writeln!(printed.out, "{message}");
+            let _infallible = writeln!(printed.to(End::Out), "{message}");
         }
         if let Some(failure) = failure.filter(|_| self.target == Target::Transcript) {
             self.progress_line(Ink::Red, &format!("stopped: {failure}"), printed);
         }
     }
 
-    fn progress_end<'p>(&self, printed: &'p mut Printed) -> (&'p mut String, Paint) {
-        match self.target {
-            Target::Transcript => (&mut printed.out, self.out),
-            Target::Stream | Target::LastMessage => (&mut printed.err, self.err),
+    /// A message that streams is left where it stands when something else has to be said.
+    fn close_line(&mut self, printed: &mut Printed) {
+        if self.line_is_open {
+            self.line_is_open = false;
+            printed.to(End::Out).push('\n');
         }
     }
 
-    fn progress_line(&self, ink: Ink, text: &str, printed: &mut Printed) {
+    fn progress_end<'p>(&mut self, printed: &'p mut Printed) -> (&'p mut String, Paint) {
+        self.close_line(printed);
+        match self.target {
+            Target::Transcript => (printed.to(End::Out), self.out),
+            Target::Stream | Target::LastMessage => (printed.to(End::Err), self.err),
+        }
+    }
+
+    fn progress_line(&mut self, ink: Ink, text: &str, printed: &mut Printed) {
         let (end, paint) = self.progress_end(printed);
         end.push_str(&paint.with(ink, text));
         end.push('\n');
@@ -374,8 +379,8 @@ mod tests {
     #[test]
     fn only_the_last_message_is_output() {
         let printed = print(Target::LastMessage, &story::repair());
-        insta::assert_snapshot!(printed.out, @"All tests pass now.");
-        insta::assert_snapshot!(printed.err, @r#"
+        insta::assert_snapshot!(printed.text(End::Out), @"All tests pass now.");
+        insta::assert_snapshot!(printed.text(End::Err), @r#"
         Run them first.
         [x] find it
         [ ] repair it
@@ -402,7 +407,7 @@ mod tests {
     #[test]
     fn a_terminal_gets_messages_as_they_grow() {
         let printed = print(Target::Stream, &story::repair());
-        insta::assert_snapshot!(printed.out, @r#"
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
         I run the tests.
         All tests pass now.
         "#);
@@ -411,8 +416,8 @@ mod tests {
     #[test]
     fn a_transcript_is_all_output() {
         let printed = print(Target::Transcript, &story::repair());
-        assert_eq!(printed.err, "");
-        insta::assert_snapshot!(printed.out, @r#"
+        assert_eq!(printed.text(End::Err), "");
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
         > make the tests pass
         Run them first.
         I run the tests.
@@ -441,8 +446,8 @@ mod tests {
     #[test]
     fn nothing_is_output_when_the_turn_failed() {
         let printed = print(Target::LastMessage, &story::failure());
-        assert_eq!(printed.out, "");
-        insta::assert_snapshot!(printed.err, @r#"
+        assert_eq!(printed.text(End::Out), "");
+        insta::assert_snapshot!(printed.text(End::Err), @r#"
         asking again in 400 ms: connection refused
         I am
         "#);
