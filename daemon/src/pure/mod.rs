@@ -5,4 +5,5 @@ pub mod catalogue;
 pub mod codec;
 pub mod retry;
 pub mod config;
+pub mod patch;
 pub mod sample;
