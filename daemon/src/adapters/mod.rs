@@ -1,0 +1,3 @@
+//! What the ports look like on this machine: files, tools, workspaces.
+
+pub mod files;

@@ -1,0 +1,3 @@
+//! Where the outside comes in: requests are decoded, passed on, and answered.
+
+pub mod oneshot;
