@@ -3,3 +3,6 @@
 
 pub mod growing;
 pub mod store;
+//! What the ports look like on this machine: files, tools, workspaces.
+
+pub mod files;

@@ -1,6 +1,7 @@
 //! Where the daemon meets the rest of the world: its own life, its command line, its gRPC services.
 
 pub mod lifecycle;
+pub mod oneshot;
 pub mod status;
 
 use std::{ffi::OsString, io, process::ExitCode, sync::Arc, time::Duration};
@@ -10,6 +11,7 @@ use lifecycle::{Engine, Mode, Routes, Served, Start};
 
 const USAGE: &str = "\
 usage: quired serve [--foreground]
+       quired patch [--check] < PATCH
        quired --version
 ";
 
@@ -19,6 +21,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     match words[..] {
         ["serve"] => lifecycle::serve(Mode::Background, open),
+        ["patch", ..] => oneshot::patch::patch(arguments.into_iter().skip(1)),
         ["serve", "--foreground"] => lifecycle::serve(Mode::Foreground, open),
         ["--version" | "-V"] => say(
             io::stdout(),

@@ -106,7 +106,8 @@ fn settled(lines: &[&Line]) -> Vec<Line> {
     while !rest.is_empty() {
         let context = run(rest, |line| matches!(line, Line::Context(_)));
         let (same, behind) = rest.split_at(context);
-        let (removed, behind) = behind.split_at(run(behind, |line| matches!(line, Line::Remove(_))));
+        let (removed, behind) =
+            behind.split_at(run(behind, |line| matches!(line, Line::Remove(_))));
         let (added, behind) = behind.split_at(run(behind, |line| matches!(line, Line::Add(_))));
         let alike = |(old, new): &(&&Line, &&Line)| old.text() == new.text();
         let head = removed.iter().zip(added).take_while(alike).count();
@@ -117,7 +118,8 @@ fn settled(lines: &[&Line]) -> Vec<Line> {
             let text = lines.iter().map(|line| line.text().to_owned());
             text.map(Line::Context).collect()
         };
-        let owned = |lines: &[&Line]| -> Vec<Line> { lines.iter().map(|&line| line.clone()).collect() };
+        let owned =
+            |lines: &[&Line]| -> Vec<Line> { lines.iter().map(|&line| line.clone()).collect() };
         settled.extend(owned(same));
         settled.extend(context(&removed[..head]));
         settled.extend(owned(&removed_rest[..removed_rest.len() - tail]));

@@ -1,16 +1,18 @@
 //! A change as a unified diff, for people.
 
+use std::collections::HashMap;
+
 use similar::{ChangeTag, TextDiff};
 
-/// A comparison of so many pairs of lines takes about a second at worst; larger ones are only
-/// counted.
-const PAIRS: usize = 16 << 20;
+/// The time to compare grows with the square of the lines that differ. Contents with more of them
+/// are only counted: nobody reads such a diff.
+const DIFFERING: usize = 6_000;
 
 /// The difference between two contents of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// Unified, with three lines of context and no file names; empty for equal or binary contents,
-    /// and when thousands of lines were replaced by thousands of others.
+    /// and when thousands of lines differ.
     pub text: String,
     /// Lines only the new content has.
     pub added: u32,
@@ -29,7 +31,7 @@ pub fn diff(before: &[u8], after: &[u8]) -> Diff {
         String::from_utf8_lossy(after),
     );
     let (removed, added) = differing(&before, &after);
-    if removed.saturating_mul(added) > PAIRS {
+    if removed + added > DIFFERING {
         return Diff {
             text: String::new(),
             added: u32::try_from(added).unwrap_or(u32::MAX),
@@ -49,15 +51,22 @@ pub fn diff(before: &[u8], after: &[u8]) -> Diff {
     shown
 }
 
-/// How many lines each content has between what they begin and end with alike.
+/// How many lines each content has that the other lacks, wherever they stand.
 fn differing(before: &str, after: &str) -> (usize, usize) {
-    let (before, after): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    let alike = |(old, new): &(&&str, &&str)| old == new;
-    let head = before.iter().zip(&after).take_while(alike).count();
-    let (before, after) = (&before[head..], &after[head..]);
-    let pairs = before.iter().rev().zip(after.iter().rev());
-    let tail = pairs.take_while(alike).count();
-    (before.len() - tail, after.len() - tail)
+    let mut balance: HashMap<&str, i64> = HashMap::new();
+    for line in before.lines() {
+        *balance.entry(line).or_default() += 1;
+    }
+    for line in after.lines() {
+        *balance.entry(line).or_default() -= 1;
+    }
+    let sum = |sign: i64| -> usize {
+        let counts = balance.values().map(|count| (count * sign).max(0));
+        counts
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+            .sum()
+    };
+    (sum(1), sum(-1))
 }
 
 fn is_binary(bytes: &[u8]) -> bool {

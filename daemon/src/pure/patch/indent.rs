@@ -4,11 +4,7 @@
 //! added line takes that of an old line indented alike; one indented otherwise is placed relative
 //! to the nearest old line, in the file's own unit.
 
-use super::{
-    Line,
-    seek::indentation,
-    text::TextLine,
-};
+use super::{Line, seek::indentation, text::TextLine};
 
 /// How one chunk's indentation relates to the file's.
 pub(super) struct Indents<'a> {
@@ -102,7 +98,11 @@ impl<'a> Indents<'a> {
         let steps = own_width.count as i64 - patch.count as i64;
         let moved = file.count as i64 * over + steps * up;
         let count = usize::try_from(moved.max(0) / over).ok()?;
-        let blank = if file.count > 0 { file.blank } else { self.blank().unwrap_or(own_width.blank) };
+        let blank = if file.count > 0 {
+            file.blank
+        } else {
+            self.blank().unwrap_or(own_width.blank)
+        };
         Some(vec![blank; count])
     }
 
@@ -125,12 +125,18 @@ impl<'a> Indents<'a> {
             }
             None => (1, 1),
         };
-        if up * over > 0 { (up.abs(), over.abs()) } else { (1, 1) }
+        if up * over > 0 {
+            (up.abs(), over.abs())
+        } else {
+            (1, 1)
+        }
     }
 
     /// The blank that the file indents with.
     fn blank(&self) -> Option<u8> {
-        self.pairs.iter().find_map(|pair| pair.file.first().copied())
+        self.pairs
+            .iter()
+            .find_map(|pair| pair.file.first().copied())
     }
 }
 

@@ -113,7 +113,10 @@ impl fmt::Display for Hint {
                 expected,
                 found,
             } => {
-                write!(f, "the nearest place is line {line}, but line {differs} is ")?;
+                write!(
+                    f,
+                    "the nearest place is line {line}, but line {differs} is "
+                )?;
                 match found {
                     Some(found) => write!(f, "`{found}` and not `{expected}`"),
                     None => write!(f, "past the end of the file and not `{expected}`"),
@@ -197,8 +200,6 @@ fn most_similar(text: &Text<'_>, old: &[&str]) -> Option<usize> {
         }
         strsim::sorensen_dice(wanted, &text.encoding.decode(line.text))
     });
-    let (place, score) = alike
-        .enumerate()
-        .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let (place, score) = alike.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     (score >= 0.6).then(|| place.saturating_sub(index))
 }

@@ -243,7 +243,10 @@ impl<'a> Lines<'a> {
     fn chunk(&mut self) -> Result<Chunk, ParseError> {
         let from = self.next + 1;
         let mut chunk = Chunk::default();
-        while let Some(marker) = self.peek().and_then(|line| line.trim_start().strip_prefix("@@")) {
+        while let Some(marker) = self
+            .peek()
+            .and_then(|line| line.trim_start().strip_prefix("@@"))
+        {
             self.anchor(marker, &mut chunk)?;
         }
         while let Some(line) = self.peek() {

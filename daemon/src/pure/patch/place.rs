@@ -72,7 +72,11 @@ impl Search<'_> {
         from: &mut usize,
     ) -> Result<Choice<'p>, Misfit> {
         let starts = self.anchored(chunk, number, *from)?;
-        let first = starts.iter().map(|start| start.start).min().unwrap_or(*from);
+        let first = starts
+            .iter()
+            .map(|start| start.start)
+            .min()
+            .unwrap_or(*from);
         let mut lines: Vec<&Line> = chunk.lines.iter().collect();
         if lines.iter().all(|line| line.old().is_none()) {
             *from = first;

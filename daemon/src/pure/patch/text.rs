@@ -38,9 +38,7 @@ impl<'a> Text<'a> {
         }
         let body = bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes);
         let lines = split_lines(body);
-        let ending = lines
-            .first()
-            .map_or(&b"\n"[..], |line| line.ending);
+        let ending = lines.first().map_or(&b"\n"[..], |line| line.ending);
         Some(Self {
             mark: &bytes[..bytes.len() - body.len()],
             lines,
@@ -55,7 +53,10 @@ impl Encoding {
     pub(super) fn encode(self, text: &str) -> Result<Vec<u8>, char> {
         match self {
             Self::Utf8 => Ok(text.as_bytes().to_vec()),
-            Self::Latin1 => text.chars().map(|c| u8::try_from(c).map_err(|_| c)).collect(),
+            Self::Latin1 => text
+                .chars()
+                .map(|c| u8::try_from(c).map_err(|_| c))
+                .collect(),
         }
     }
 
