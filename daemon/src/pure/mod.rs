@@ -2,4 +2,5 @@
 //! when one of them names `tokio`, `std::fs`, `std::net` or a clock, or imports from a layer above.
 
 pub mod config;
+pub mod policy;
 pub mod sample;
