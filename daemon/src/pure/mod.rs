@@ -6,4 +6,5 @@ pub mod codec;
 pub mod retry;
 pub mod config;
 pub mod patch;
+pub mod policy;
 pub mod sample;
