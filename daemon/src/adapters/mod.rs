@@ -1,8 +1,6 @@
-//! How the daemon touches the world: storage, processes, networks. Adapters import `pure` and
+//! How the daemon touches the world: storage, processes, networks, files. Adapters import `pure` and
 //! `ports` and never the session or the edge.
 
+pub mod files;
 pub mod growing;
 pub mod store;
-//! What the ports look like on this machine: files, tools, workspaces.
-
-pub mod files;

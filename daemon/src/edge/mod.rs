@@ -2,6 +2,9 @@
 
 pub mod lifecycle;
 pub mod oneshot;
+pub mod registry;
+pub mod server;
+pub mod settings;
 pub mod status;
 
 use std::{ffi::OsString, io, process::ExitCode, sync::Arc, time::Duration};

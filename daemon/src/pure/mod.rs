@@ -3,8 +3,12 @@
 
 pub mod catalogue;
 pub mod codec;
-pub mod retry;
 pub mod config;
 pub mod patch;
 pub mod policy;
+pub mod prompt;
+pub mod request;
+pub mod retry;
 pub mod sample;
+pub mod transcript;
+pub mod turn;

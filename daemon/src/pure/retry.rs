@@ -49,7 +49,10 @@ fn most_requests(kind: SampleErrorKind) -> u32 {
     match kind {
         SampleErrorKind::RateLimited | SampleErrorKind::Unreachable => MAX_REQUESTS,
         SampleErrorKind::Cut | SampleErrorKind::Garbage => MAX_BROKEN,
-        SampleErrorKind::Credentials | SampleErrorKind::BadRequest | SampleErrorKind::TooLarge => 1,
+        SampleErrorKind::Credentials
+        | SampleErrorKind::Configuration
+        | SampleErrorKind::BadRequest
+        | SampleErrorKind::TooLarge => 1,
     }
 }
 

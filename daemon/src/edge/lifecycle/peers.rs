@@ -1,10 +1,10 @@
 //! Connections: who is at the other end, and how many there are.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -24,16 +24,24 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// The process at the other end of a connection, as the kernel knows it. In the extensions of every
 /// request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its process id when it connected; `None` where the kernel does not tell.
     pub pid: Option<u32>,
+    connection: Arc<Counted>,
+}
+
+impl Peer {
+    /// Calls `last` when the connection and all its calls are over.
+    pub fn at_end(&self, last: impl FnOnce() + Send + 'static) {
+        self.connection.at_end().push(Box::new(last));
+    }
 }
 
 /// Who sent `request`.
 #[must_use]
 pub fn peer<T>(request: &tonic::Request<T>) -> Option<Peer> {
-    request.extensions().get().copied()
+    request.extensions().get().cloned()
 }
 
 /// Counts open connections.
@@ -47,18 +55,41 @@ impl Connections {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn count(&self) -> Counted {
+    fn count(&self) -> Arc<Counted> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Counted(self.clone())
+        Arc::new(Counted {
+            connections: self.clone(),
+            at_end: Mutex::default(),
+        })
     }
 }
 
-#[derive(Debug)]
-struct Counted(Connections);
+/// One connection, counted while it lives.
+struct Counted {
+    connections: Connections,
+    at_end: Mutex<Vec<Last>>,
+}
+
+type Last = Box<dyn FnOnce() + Send>;
+
+impl Counted {
+    fn at_end(&self) -> MutexGuard<'_, Vec<Last>> {
+        // A push can't leave the list half changed.
+        self.at_end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.connections.0.fetch_sub(1, Ordering::Relaxed);
+        let last = std::mem::take(&mut *self.at_end());
+        last.into_iter().for_each(|last| last());
     }
 }
 
@@ -72,11 +103,11 @@ pub(super) fn accept(
             match listener.accept().await {
                 Ok((stream, _)) => {
                     if let Some(peer) = identify(&stream) {
-                        let connection = Connection {
-                            stream,
-                            peer,
-                            _counted: connections.count(),
+                        let peer = Peer {
+                            pid: peer,
+                            connection: connections.count(),
                         };
+                        let connection = Connection { stream, peer };
                         return Some((Ok(connection), (listener, connections)));
                     }
                 }
@@ -90,7 +121,8 @@ pub(super) fn accept(
     })
 }
 
-fn identify(stream: &UnixStream) -> Option<Peer> {
+/// Its process id, where the kernel tells; `None` for a peer that is refused.
+fn identify(stream: &UnixStream) -> Option<Option<u32>> {
     let credentials = match stream.peer_cred() {
         Ok(credentials) => credentials,
         Err(error) => {
@@ -106,7 +138,7 @@ fn identify(stream: &UnixStream) -> Option<Peer> {
         return None;
     }
     let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
-    Some(Peer { pid })
+    Some(pid)
 }
 
 /// A connection of this user's.
@@ -114,14 +146,13 @@ fn identify(stream: &UnixStream) -> Option<Peer> {
 pub(super) struct Connection {
     stream: UnixStream,
     peer: Peer,
-    _counted: Counted,
 }
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.peer
+        self.peer.clone()
     }
 }
 
@@ -182,7 +213,13 @@ mod tests {
         let connection = accepted.next().await.unwrap().unwrap();
         assert_eq!(connection.connect_info().pid, Some(std::process::id()));
         assert_eq!(connections.open(), 1);
+        let (told, over) = std::sync::mpsc::channel();
+        connection
+            .connect_info()
+            .at_end(move || told.send(()).unwrap());
+        assert!(over.try_recv().is_err());
         drop(connection);
+        assert!(over.try_recv().is_ok());
         assert_eq!(connections.open(), 0);
     }
 }
