@@ -292,7 +292,7 @@ fn event_line(body: &Body) -> Option<String> {
         Body::ItemStarted(event) => format!("started {}", item_line(event.item.as_ref()?)),
         Body::ItemChanged(event) => format!("changed {}", item_line(event.item.as_ref()?)),
         Body::ItemCompleted(event) => format!("completed {}", item_line(event.item.as_ref()?)),
-        Body::ApprovalRequested(event) => format!("asked {}", event.approval.as_ref()?.reason),
+        Body::ApprovalRequested(_) => "asked".to_owned(),
         Body::ApprovalDecided(event) => format!("decided {:?}", event.answer.as_ref()?.verdict()),
         Body::SessionChanged(_) => "session changed".to_owned(),
         _ => return None,
@@ -380,7 +380,7 @@ fn what_a_rule_asks_waits_for_an_answer_and_is_looked_at_again() {
     play.answer_calls(&["sh a"]);
     assert_eq!(
         play.prepared(2, "ask"),
-        ["changed 2 call sh", "asked a rule says so"]
+        ["changed 2 call sh", "asked"]
     );
     assert_eq!(
         play.transcript
@@ -405,7 +405,7 @@ fn an_approval_is_for_what_was_shown_and_nothing_else() {
     play.decide(ApprovalVerdict::Once, false);
     assert_eq!(
         play.prepared(2, "ask more"),
-        ["changed 2 call sh", "asked a rule says so"]
+        ["changed 2 call sh", "asked"]
     );
 }
 
