@@ -49,8 +49,8 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 pub struct Host {
     /// Its directories.
     pub home: Home,
-    /// The program to start when none answers.
-    pub daemon: PathBuf,
+    /// The program to start when none answers; `None` to look for it then.
+    pub daemon: Option<PathBuf>,
 }
 
 /// Who a client says it is.

@@ -176,7 +176,11 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 ///
 /// The daemon's own sentence when it cannot live.
 pub async fn daemon(host: &Host) -> Result<(), Failure> {
-    let mut command = Command::new(&host.daemon);
+    let program = match &host.daemon {
+        Some(program) => program.clone(),
+        None => program("quired", "QUIRE_DAEMON")?,
+    };
+    let mut command = Command::new(&program);
     command
         .arg("serve")
         .current_dir("/")
@@ -188,12 +192,12 @@ pub async fn daemon(host: &Host) -> Result<(), Failure> {
     }
     let mut child = command
         .spawn()
-        .map_err(|error| no_daemon(format!("cannot start `{}`: {error}", host.daemon.display())))?;
+        .map_err(|error| no_daemon(format!("cannot start `{}`: {error}", program.display())))?;
     let stdout = child.stdout.take().expect("its stdout was just piped");
     let mut line = String::new();
     let mut said = BufReader::new(stdout);
     match timeout(PATIENCE, said.read_line(&mut line)).await {
-        Ok(Ok(_)) => answer(line.trim(), host),
+        Ok(Ok(_)) => answer(line.trim(), &program),
         Ok(Err(error)) => Err(no_daemon(format!("cannot hear the daemon: {error}"))),
         Err(_elapsed) => Err(no_daemon(format!(
             "the daemon was not ready within {} seconds: see `{}`",
@@ -203,12 +207,12 @@ pub async fn daemon(host: &Host) -> Result<(), Failure> {
     }
 }
 
-fn answer(line: &str, host: &Host) -> Result<(), Failure> {
+fn answer(line: &str, program: &Path) -> Result<(), Failure> {
     match line {
         "ready" => Ok(()),
         "" => Err(no_daemon(format!(
             "the daemon ended before it was ready: run `{} serve` to see why",
-            host.daemon.display()
+            program.display()
         ))),
         other => {
             let sentence = other.strip_prefix("error: ").unwrap_or(other);

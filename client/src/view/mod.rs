@@ -104,6 +104,19 @@ pub struct View {
 }
 
 impl View {
+    /// The view of a reader that knows the facts of a session but none of its items, and takes up
+    /// the watch after them.
+    #[must_use]
+    pub fn at(session: v1::Session) -> Self {
+        let running = TurnId::new(session.running_turn);
+        let turns = running.map(|id| (id, Turn::default()));
+        Self {
+            session,
+            turns: turns.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Applies one update of a watch and tells what it changed; nothing for one already applied.
     pub fn apply(&mut self, response: &v1::SessionServiceWatchResponse) -> Vec<Change> {
         match &response.update {
