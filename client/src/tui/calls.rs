@@ -34,6 +34,8 @@ pub enum Call {
     },
     /// Changes the session.
     Set(Setting),
+    /// Gives the session this client's environment: keys live in a daemon's memory only.
+    LendWorld,
 }
 
 /// Tells one call from another.
@@ -127,5 +129,6 @@ impl Calls {
 }
 
 fn is_pending(view: &View, id: ApprovalId) -> bool {
-    view.approval(id).is_some_and(|approval| approval.answer.is_none())
+    view.approval(id)
+        .is_some_and(|approval| approval.answer.is_none())
 }

@@ -11,9 +11,14 @@ use ratatui::{
 
 use super::{
     app::App,
-    card, status,
+    card,
     keys::{Action, Mode, Scroll, key_of},
-    text::amount,
+    status,
+    text::{
+        amount,
+        safe::{self, Care},
+        wrap::cut,
+    },
     theme,
 };
 
@@ -107,7 +112,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         page(frame, app, panes.page);
     } else {
         transcript(frame, app, panes.transcript);
-        show(frame, panes.live, vec![Line::default(), status::live(app, width)]);
+        show(
+            frame,
+            panes.live,
+            vec![Line::default(), status::live(app, width)],
+        );
         show(frame, panes.waiting, status::waiting(app, width));
         show(frame, panes.note, status::note(app, width));
         approval(frame, app, panes.card);
@@ -138,7 +147,9 @@ fn transcript(frame: &mut Frame<'_>, app: &App, pane: Rect) {
             height: 1,
             ..pane
         };
-        let width = u16::try_from(marker.width()).unwrap_or(u16::MAX).min(pane.width);
+        let width = u16::try_from(marker.width())
+            .unwrap_or(u16::MAX)
+            .min(pane.width);
         let spot = Rect {
             x: pane.x + (pane.width - width) / 2,
             width,
@@ -153,16 +164,25 @@ fn welcome(app: &App) -> Vec<Line<'static>> {
     if !app.view.is_synced() {
         return vec![Line::styled("  loading the session", theme::DIM)];
     }
-    let place = super::text::safe::line(&app.view.session().cwd, super::text::safe::Care::Prose);
-    vec![
+    let place = safe::line(&app.view.session().cwd, Care::Prose);
+    let mut rows = vec![
         Line::from(vec![
             Span::styled("  Quire", theme::STRONG),
             Span::styled(format!("  {place}"), theme::DIM),
         ]),
         Line::default(),
-        Line::styled("  Say what to do. It goes on when you leave.", theme::PLAIN),
-        Line::styled("  ? shows all keys.", theme::DIM),
-    ]
+    ];
+    if app.mode() == Mode::Observe {
+        rows.push(Line::raw("  Nothing has been said yet."));
+    } else {
+        let help = key_of(Mode::Compose, Action::Help);
+        rows.push(Line::raw("  Say what to do. It goes on when you leave."));
+        rows.push(Line::styled(
+            format!("  {help} shows all keys."),
+            theme::DIM,
+        ));
+    }
+    rows
 }
 
 fn approval(frame: &mut Frame<'_>, app: &App, pane: Rect) {
@@ -189,21 +209,8 @@ fn approval(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     frame.render_widget(block, pane);
     let mut rows = app.card.shown().to_vec();
     rows.push(Line::default());
-    rows.extend(answers(app));
+    rows.extend(app.card.answers().iter().cloned());
     frame.render_widget(Paragraph::new(Text::from(rows)), inner);
-}
-
-/// The answers, or how to get to them.
-fn answers(app: &App) -> Vec<Line<'static>> {
-    match app.mode() {
-        Mode::Card => app.card.answers().to_vec(),
-        Mode::Word => vec![Line::styled("No, and this word to the model:", theme::WARN)],
-        Mode::Observe => vec![Line::styled("Someone else answers: you only watch.", theme::DIM)],
-        Mode::Compose | Mode::Page => {
-            let key = key_of(Mode::Compose, Action::Focus);
-            vec![Line::styled(format!("{key} to answer"), theme::WARN)]
-        }
-    }
 }
 
 fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
@@ -214,6 +221,7 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
         let leave = key_of(Mode::Observe, Action::Detach);
         let help = key_of(Mode::Observe, Action::Help);
         let text = format!("you only watch this session · {leave} leaves · {help} shows all keys");
+        let text = format!("  {}", cut(&text, text_width(pane)));
         return show(frame, pane, vec![Line::styled(text, theme::DIM)]);
     }
     let rows = app.composer.rows(text_width(pane));
@@ -222,20 +230,25 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     let lines = rows.text.iter().skip(first).enumerate();
     let lines = lines.map(|(number, text)| {
         let marker = if number + first == 0 { "› " } else { "  " };
-        Line::from(vec![Span::styled(marker, theme::PERSON), Span::raw(text.clone())])
+        Line::from(vec![
+            Span::styled(marker, theme::PERSON),
+            Span::raw(text.clone()),
+        ])
     });
     let mut lines: Vec<Line<'_>> = lines.collect();
     if app.composer.is_empty() {
-        lines = vec![placeholder(app)];
+        lines = vec![placeholder(app, text_width(pane))];
     }
     show(frame, pane, lines);
     let x = usize::from(pane.x + MARKER) + column;
-    let x = u16::try_from(x).unwrap_or(u16::MAX).min(pane.right().saturating_sub(1));
+    let x = u16::try_from(x)
+        .unwrap_or(u16::MAX)
+        .min(pane.right().saturating_sub(1));
     let y = pane.y + u16::try_from(row - first).unwrap_or(0);
     frame.set_cursor_position(Position::new(x, y));
 }
 
-fn placeholder(app: &App) -> Line<'static> {
+fn placeholder(app: &App, width: usize) -> Line<'static> {
     let text = match app.mode() {
         Mode::Word => "why not, or what to do instead",
         _ if app.view.running_turn().is_some() => "Enter joins the turn, Tab queues for the next",
@@ -243,7 +256,7 @@ fn placeholder(app: &App) -> Line<'static> {
     };
     Line::from(vec![
         Span::styled("› ", theme::PERSON),
-        Span::styled(text, theme::DIM),
+        Span::styled(cut(text, width), theme::DIM),
     ])
 }
 

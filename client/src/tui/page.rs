@@ -9,7 +9,7 @@ use ratatui::{
 use super::{
     cell::{self, Look},
     command::COMMANDS,
-    keys::{Binding, KEYS, Mode, Scroll},
+    keys::{Action, Binding, KEYS, Mode, Scroll},
     text::{
         safe::Care,
         wrap::{Break, Indent, wrap},
@@ -102,8 +102,10 @@ impl Page {
 }
 
 /// The chapters of the help: a title, and which rows of the table belong to it.
-const CHAPTERS: [(&str, fn(&Binding) -> bool); 4] = [
-    ("Writing", |row| row.modes.contains(&Mode::Compose) && !everywhere(row)),
+const CHAPTERS: [(&str, fn(&Binding) -> bool); 5] = [
+    ("Talking to the agent", |row| {
+        row.modes.contains(&Mode::Compose) && !everywhere(row) && !edits(row)
+    }),
     ("When an approval is asked", |row| {
         !row.modes.contains(&Mode::Compose)
             && (row.modes.contains(&Mode::Card) || row.modes.contains(&Mode::Word))
@@ -113,7 +115,12 @@ const CHAPTERS: [(&str, fn(&Binding) -> bool); 4] = [
         let written = [Mode::Compose, Mode::Card, Mode::Word];
         !written.iter().any(|mode| row.modes.contains(mode))
     }),
+    ("Writing", edits),
 ];
+
+fn edits(row: &Binding) -> bool {
+    matches!(row.action, Action::Edit(_))
+}
 
 fn everywhere(row: &Binding) -> bool {
     row.modes.len() > 3

@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     app::{App, Link, Note},
+    cell::MARGIN,
     command::{APPROVE_POLICIES, SANDBOX_MODES},
     keys::{Action, Mode, key_of},
     text::{
@@ -18,6 +19,8 @@ use super::{
 
 /// Most rows of prompts that wait.
 const WAITING: usize = 4;
+/// Columns that words get before hints do.
+const WORDS: usize = 20;
 /// Most rows of a note.
 const NOTE: usize = 3;
 
@@ -30,13 +33,17 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
     };
     let mut hints = Vec::new();
     if since_ms > 0 {
-        hints.push(amount::elapsed(app.now_ms - since_ms));
+        hints.push(format!(" · {}", amount::elapsed(app.now_ms - since_ms)));
     }
     if app.mode() == Mode::Compose && app.view.running_turn().is_some() {
-        hints.push(format!("{} interrupts", key_of(Mode::Compose, Action::Interrupt)));
+        let key = key_of(Mode::Compose, Action::Interrupt);
+        hints.push(format!(" · {key} interrupts"));
     }
-    let hints: String = hints.iter().map(|hint| format!(" · {hint}")).collect();
-    let room = width.saturating_sub(2 + hints.width());
+    let room_beside = |hints: &[String]| width.saturating_sub(2 + hints.concat().width());
+    while !hints.is_empty() && room_beside(&hints) < words.width().min(WORDS) {
+        hints.pop();
+    }
+    let (room, hints) = (room_beside(&hints), hints.concat());
     Line::from(vec![
         sign,
         Span::raw(cut(&words, room)),
@@ -46,13 +53,15 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
 
 /// A sign, words, and since when (milliseconds since the Unix epoch; 0 when not known).
 fn awaited(app: &App) -> Option<(Span<'static>, String, i64)> {
-    let warn = |words: &str, since_ms| {
-        Some((Span::styled("! ", theme::WARN), words.to_owned(), since_ms))
-    };
+    let warn =
+        |words: &str, since_ms| Some((Span::styled("! ", theme::WARN), words.to_owned(), since_ms));
     if let Link::Lost { since_ms, why } = &app.link {
         let why = safe::line(why, Care::Prose);
         let between = if why.is_empty() { "" } else { ": " };
-        return warn(&format!("reconnecting to the daemon{between}{why}"), *since_ms);
+        return warn(
+            &format!("reconnecting to the daemon{between}{why}"),
+            *since_ms,
+        );
     }
     let running = app.view.running_turn()?;
     let turn = app.view.turn(running);
@@ -133,7 +142,11 @@ pub(super) fn waiting(app: &App, width: usize) -> Vec<Line<'static>> {
         }
     });
     let all: Vec<(&str, &str)> = queued.chain(sending).collect();
-    let shown = if all.len() > WAITING { WAITING - 1 } else { all.len() };
+    let shown = if all.len() > WAITING {
+        WAITING - 1
+    } else {
+        all.len()
+    };
     let mut rows: Vec<Line<'static>> = all[..shown]
         .iter()
         .map(|(text, state)| waiting_row(text, state, width))
@@ -146,7 +159,10 @@ pub(super) fn waiting(app: &App, width: usize) -> Vec<Line<'static>> {
 }
 
 fn waiting_row(text: &str, state: &str, width: usize) -> Line<'static> {
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("");
     let state = format!("  {state}");
     let room = width.saturating_sub(2 + state.width());
     Line::from(vec![
@@ -170,7 +186,10 @@ pub(super) fn rule(app: &App, width: usize) -> Line<'static> {
     Line::from(vec![
         Span::styled("──", theme::DIM),
         Span::styled(title, theme::PLAIN),
-        Span::styled(format!("{}{}", "─".repeat(line), cut(&id, width)), theme::DIM),
+        Span::styled(
+            format!("{}{}", "─".repeat(line), cut(&id, width)),
+            theme::DIM,
+        ),
     ])
 }
 
@@ -187,25 +206,24 @@ fn part(weight: u8, text: impl Into<String>, style: ratatui::style::Style) -> Pa
     }
 }
 
-/// The settings left, the figures right.
+/// The settings left, below the text; the figures right.
 pub(super) fn status(app: &App, width: usize) -> Line<'static> {
     let (mut left, mut right) = (settings(app), figures(app));
+    let room = width.saturating_sub(MARGIN);
     loop {
         let (left_width, right_width) = (joined_width(&left), joined_width(&right));
         let gap = usize::from(left_width > 0 && right_width > 0) * 2;
-        if left_width + gap + right_width <= width {
-            let fill = width - left_width - right_width;
-            let mut spans = joined(left);
+        if left_width + gap + right_width <= room || left.len() + right.len() <= 1 {
+            let fill = room.saturating_sub(left_width + right_width);
+            let mut spans = vec![Span::raw(" ".repeat(MARGIN))];
+            spans.extend(joined(left));
             spans.push(Span::raw(" ".repeat(fill)));
             spans.extend(joined(right));
             return Line::from(spans);
         }
         let lightest = left.iter().chain(&right).map(|part| part.weight).min();
-        let Some(lightest) = lightest else {
-            return Line::default();
-        };
-        left.retain(|part| part.weight != lightest);
-        right.retain(|part| part.weight != lightest);
+        left.retain(|part| Some(part.weight) != lightest);
+        right.retain(|part| Some(part.weight) != lightest);
     }
 }
 
@@ -218,7 +236,9 @@ fn settings(app: &App) -> Vec<Part> {
         parts.push(part(7, model, theme::PLAIN));
     }
     parts.extend(sandbox(policy.sandbox()));
-    let approve = APPROVE_POLICIES.iter().find(|(_, known)| *known == policy.approve());
+    let approve = APPROVE_POLICIES
+        .iter()
+        .find(|(_, known)| *known == policy.approve());
     parts.extend(approve.map(|(_, known)| match known {
         ApprovePolicy::Untrusted => part(4, "asks before all but reading", theme::DIM),
         ApprovePolicy::Never => part(4, "never asks", theme::DIM),
@@ -255,7 +275,11 @@ fn figures(app: &App) -> Vec<Part> {
     }
     let tokens = usage.input_tokens + usage.output_tokens;
     if tokens > 0 {
-        parts.push(part(2, format!("{} tokens", amount::tokens(tokens)), theme::DIM));
+        parts.push(part(
+            2,
+            format!("{} tokens", amount::tokens(tokens)),
+            theme::DIM,
+        ));
     }
     let money = amount::money(usage.cost_micros);
     if !money.is_empty() {
@@ -267,10 +291,14 @@ fn figures(app: &App) -> Vec<Part> {
 /// Clients attached besides this one.
 fn others(app: &App) -> usize {
     let me = match &app.link {
-        Link::Live { me } => me.as_str(),
+        Link::Live { me, .. } => me.as_str(),
         Link::Lost { .. } => "",
     };
-    app.view.clients().iter().filter(|client| client.id != me).count()
+    app.view
+        .clients()
+        .iter()
+        .filter(|client| client.id != me)
+        .count()
 }
 
 const BETWEEN: &str = " · ";

@@ -67,7 +67,8 @@ impl Position {
                 Some(advance(&mut self.new))
             }
         };
-        let text = line.strip_prefix([' ', '-', '+', '\\']).unwrap_or(line);
+        let text = line.strip_prefix([' ', '-', '+']).unwrap_or(line);
+        let text = text.strip_prefix("\\ ").unwrap_or(text);
         Row {
             number,
             sign,
@@ -107,7 +108,10 @@ fn digits(diff: &str) -> usize {
     let hunks = diff.lines().filter_map(Position::of_hunk);
     let last = hunks.map(|at| at.old.max(at.new)).max().unwrap_or(0);
     // The hunk goes on for a while after its first line.
-    (last + diff.lines().count().min(99)).to_string().len().max(3)
+    (last + diff.lines().count().min(99))
+        .to_string()
+        .len()
+        .max(3)
 }
 
 #[cfg(test)]
@@ -131,8 +135,8 @@ mod tests {
           ⋯
         40 - x
         41 +     y
-           \  No newline at end o
-             f file
+           \ No newline at end of
+              file
         "#);
     }
 
