@@ -29,7 +29,7 @@ pub(super) enum News {
     /// The watch broke or could not be taken up again yet, for this reason.
     Lost(String),
     /// It has been taken up again over this connection.
-    Found(Connection),
+    Found(Box<Connection>),
     /// It never will be.
     Over(Failure),
 }
@@ -56,7 +56,7 @@ enum Lost {
 }
 
 enum State {
-    Live(Streaming<SessionServiceWatchResponse>),
+    Live(Box<Streaming<SessionServiceWatchResponse>>),
     Looking(Pin<Box<dyn Future<Output = Found> + Send>>),
 }
 
@@ -80,7 +80,7 @@ impl Feed {
         let stream = watch(connection, &source.session, None).await?;
         Ok(Self {
             source,
-            state: State::Live(stream),
+            state: State::Live(Box::new(stream)),
             seq: 0,
             tries: 0,
         })
@@ -97,8 +97,8 @@ impl Feed {
             },
             State::Looking(found) => match found.await {
                 Ok((connection, stream)) => {
-                    self.state = State::Live(stream);
-                    News::Found(connection)
+                    self.state = State::Live(Box::new(stream));
+                    News::Found(Box::new(connection))
                 }
                 Err(Lost::Again(failure)) => self.look(failure.to_string(), cursor()),
                 Err(Lost::Never(failure)) => News::Over(failure),

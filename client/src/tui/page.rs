@@ -101,8 +101,11 @@ impl Page {
     }
 }
 
+/// Which rows of the table of keys belong to a chapter.
+type Belongs = fn(&Binding) -> bool;
+
 /// The chapters of the help: a title, and which rows of the table belong to it.
-const CHAPTERS: [(&str, fn(&Binding) -> bool); 5] = [
+const CHAPTERS: [(&str, Belongs); 5] = [
     ("Talking to the agent", |row| {
         row.modes.contains(&Mode::Compose) && !everywhere(row) && !edits(row)
     }),

@@ -237,7 +237,7 @@ impl Stage {
             News::Lost(why) => Input::LinkLost(why),
             News::Found(connection) => {
                 let me = connection.hello().client_id.clone();
-                self.line.send_replace(connection);
+                self.line.send_replace(*connection);
                 Input::LinkFound { me }
             }
             News::Over(failure) => return Err(failure),
