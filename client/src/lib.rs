@@ -18,6 +18,7 @@ pub mod failure;
 pub mod link;
 pub mod output;
 pub mod start;
+pub mod tui;
 pub mod view;
 pub mod world;
 
