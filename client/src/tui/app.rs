@@ -214,7 +214,8 @@ impl App {
             page.prepare(&self.view, panes.page);
         }
         let (width, height) = (panes.transcript.width, panes.transcript.height);
-        self.transcript.prepare(&self.view, width.into(), height.into());
+        self.transcript
+            .prepare(&self.view, width.into(), height.into());
     }
 
     pub(super) fn call(&mut self, call: Call) -> Vec<Effect> {
@@ -267,7 +268,10 @@ impl App {
 
     /// Says who answered the approval that was on the card, if it wasn't us.
     fn tell_who_decided(&mut self, id: ApprovalId) {
-        let answer = self.view.approval(id).and_then(|approval| approval.answer.as_ref());
+        let answer = self
+            .view
+            .approval(id)
+            .and_then(|approval| approval.answer.as_ref());
         let by = answer.and_then(|answer| answer.by.as_ref());
         let Some((answer, by)) = answer.zip(by) else {
             return;

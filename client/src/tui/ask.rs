@@ -31,7 +31,8 @@ pub(super) async fn ask(
             Ok(seq) => return Answer::Done { seq },
             Err(status) => status,
         };
-        let found = is_lost(&status) && matches!(timeout(PATIENCE, line.changed()).await, Ok(Ok(())));
+        let found =
+            is_lost(&status) && matches!(timeout(PATIENCE, line.changed()).await, Ok(Ok(())));
         if !found {
             return refusal(&call, status);
         }

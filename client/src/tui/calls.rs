@@ -127,5 +127,6 @@ impl Calls {
 }
 
 fn is_pending(view: &View, id: ApprovalId) -> bool {
-    view.approval(id).is_some_and(|approval| approval.answer.is_none())
+    view.approval(id)
+        .is_some_and(|approval| approval.answer.is_none())
 }

@@ -173,7 +173,10 @@ impl Card {
 
 /// What the card asks.
 pub(super) fn question(approval: &v1::Approval) -> String {
-    let runs = approval.access.as_ref().is_some_and(|access| !access.command.is_empty());
+    let runs = approval
+        .access
+        .as_ref()
+        .is_some_and(|access| !access.command.is_empty());
     match () {
         () if runs => "Run this command?".to_owned(),
         () if !approval.files.is_empty() => "Make this change?".to_owned(),
@@ -233,7 +236,10 @@ fn fact(name: &str, text: &str, width: usize) -> Vec<Line<'static>> {
 /// The answers, from the table of keys: one a row, or all in a few rows where there is no room.
 fn answers(approval: &v1::Approval, width: usize, tall: bool) -> Vec<Line<'static>> {
     let rows = KEYS.iter().filter(|row| {
-        let answers = matches!(row.action, Action::Decide(_) | Action::Word | Action::Interrupt);
+        let answers = matches!(
+            row.action,
+            Action::Decide(_) | Action::Word | Action::Interrupt
+        );
         row.modes.contains(&Mode::Card) && answers
     });
     let rows = rows.filter_map(|row| {
@@ -249,7 +255,12 @@ fn answers(approval: &v1::Approval, width: usize, tall: bool) -> Vec<Line<'stati
     if tall {
         let row = |(key, text): (&'static str, String)| {
             let key = Span::styled(format!("{key:<5}"), theme::PERSON);
-            wrap(&[Span::raw(text)], width, Break::Words, &Indent::marker(key))
+            wrap(
+                &[Span::raw(text)],
+                width,
+                Break::Words,
+                &Indent::marker(key),
+            )
         };
         return rows.flat_map(row).collect();
     }

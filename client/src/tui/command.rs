@@ -90,9 +90,9 @@ pub(super) fn read(text: &str) -> Option<Result<Command, String>> {
 }
 
 fn model(name: &str) -> Result<Command, String> {
-    let whole = name.split_once('/').is_some_and(|(provider, model)| {
-        !provider.is_empty() && !model.is_empty()
-    });
+    let whole = name
+        .split_once('/')
+        .is_some_and(|(provider, model)| !provider.is_empty() && !model.is_empty());
     if !whole {
         return Err("a model is written `provider/model`".to_owned());
     }
@@ -119,7 +119,10 @@ fn rename(title: &str) -> Result<Command, String> {
 fn choice<T: Copy>(choices: &[(&str, T)], name: &str) -> Result<T, String> {
     let found = choices.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<String> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let names: Vec<String> = choices
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
         format!("choose one of {}", names.join(", "))
     })
 }
@@ -133,10 +136,22 @@ mod tests {
         let set = |setting| Some(Ok(Command::Set(setting)));
         let table = [
             ("/help", Some(Ok(Command::Help))),
-            ("/model openai/gpt", set(Setting::Model("openai/gpt".into()))),
-            ("/sandbox read-only ", set(Setting::Sandbox(SandboxMode::ReadOnly))),
-            ("/approve never", set(Setting::Approve(ApprovePolicy::Never))),
-            ("/rename a new title", set(Setting::Title("a new title".into()))),
+            (
+                "/model openai/gpt",
+                set(Setting::Model("openai/gpt".into())),
+            ),
+            (
+                "/sandbox read-only ",
+                set(Setting::Sandbox(SandboxMode::ReadOnly)),
+            ),
+            (
+                "/approve never",
+                set(Setting::Approve(ApprovePolicy::Never)),
+            ),
+            (
+                "/rename a new title",
+                set(Setting::Title("a new title".into())),
+            ),
             ("fix /help", None),
             (" /help", None),
             ("/etc/hosts is wrong", None),
@@ -146,7 +161,13 @@ mod tests {
         for (text, want) in table {
             assert_eq!(read(text), want, "for {text:?}");
         }
-        for mistake in ["/model gpt", "/sandbox none", "/approve", "/rename", "/frobnicate x"] {
+        for mistake in [
+            "/model gpt",
+            "/sandbox none",
+            "/approve",
+            "/rename",
+            "/frobnicate x",
+        ] {
             assert!(matches!(read(mistake), Some(Err(_))), "for {mistake:?}");
         }
     }

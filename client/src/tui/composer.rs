@@ -117,7 +117,12 @@ impl Composer {
 
     /// Keeps a prompt for [`Edit::Up`].
     pub(super) fn remember(&mut self, prompt: &str) {
-        if self.history.prompts.last().is_none_or(|last| last != prompt) {
+        if self
+            .history
+            .prompts
+            .last()
+            .is_none_or(|last| last != prompt)
+        {
             self.history.prompts.push(prompt.to_owned());
         }
     }
@@ -314,7 +319,10 @@ fn layout(text: &str, width: usize) -> Vec<Range<usize>> {
 
 /// The row that shows a cursor at this byte: the later one where one ends and the next begins.
 fn row_of(layout: &[Range<usize>], cursor: usize) -> usize {
-    layout.iter().rposition(|row| row.start <= cursor).unwrap_or(0)
+    layout
+        .iter()
+        .rposition(|row| row.start <= cursor)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -427,7 +435,11 @@ mod tests {
         ];
         for (text, want, cursor) in table {
             let rows = composer(text).rows(9);
-            assert_eq!((rows.text, rows.cursor), (want.iter().map(|r| (*r).to_owned()).collect(), cursor), "for {text:?}");
+            assert_eq!(
+                (rows.text, rows.cursor),
+                (want.iter().map(|r| (*r).to_owned()).collect(), cursor),
+                "for {text:?}"
+            );
         }
     }
 }

@@ -11,8 +11,9 @@ use ratatui::{
 
 use super::{
     app::App,
-    card, status,
+    card,
     keys::{Action, Mode, Scroll, key_of},
+    status,
     text::amount,
     theme,
 };
@@ -107,7 +108,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         page(frame, app, panes.page);
     } else {
         transcript(frame, app, panes.transcript);
-        show(frame, panes.live, vec![Line::default(), status::live(app, width)]);
+        show(
+            frame,
+            panes.live,
+            vec![Line::default(), status::live(app, width)],
+        );
         show(frame, panes.waiting, status::waiting(app, width));
         show(frame, panes.note, status::note(app, width));
         approval(frame, app, panes.card);
@@ -138,7 +143,9 @@ fn transcript(frame: &mut Frame<'_>, app: &App, pane: Rect) {
             height: 1,
             ..pane
         };
-        let width = u16::try_from(marker.width()).unwrap_or(u16::MAX).min(pane.width);
+        let width = u16::try_from(marker.width())
+            .unwrap_or(u16::MAX)
+            .min(pane.width);
         let spot = Rect {
             x: pane.x + (pane.width - width) / 2,
             width,
@@ -198,7 +205,10 @@ fn answers(app: &App) -> Vec<Line<'static>> {
     match app.mode() {
         Mode::Card => app.card.answers().to_vec(),
         Mode::Word => vec![Line::styled("No, and this word to the model:", theme::WARN)],
-        Mode::Observe => vec![Line::styled("Someone else answers: you only watch.", theme::DIM)],
+        Mode::Observe => vec![Line::styled(
+            "Someone else answers: you only watch.",
+            theme::DIM,
+        )],
         Mode::Compose | Mode::Page => {
             let key = key_of(Mode::Compose, Action::Focus);
             vec![Line::styled(format!("{key} to answer"), theme::WARN)]
@@ -222,7 +232,10 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     let lines = rows.text.iter().skip(first).enumerate();
     let lines = lines.map(|(number, text)| {
         let marker = if number + first == 0 { "› " } else { "  " };
-        Line::from(vec![Span::styled(marker, theme::PERSON), Span::raw(text.clone())])
+        Line::from(vec![
+            Span::styled(marker, theme::PERSON),
+            Span::raw(text.clone()),
+        ])
     });
     let mut lines: Vec<Line<'_>> = lines.collect();
     if app.composer.is_empty() {
@@ -230,7 +243,9 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     }
     show(frame, pane, lines);
     let x = usize::from(pane.x + MARKER) + column;
-    let x = u16::try_from(x).unwrap_or(u16::MAX).min(pane.right().saturating_sub(1));
+    let x = u16::try_from(x)
+        .unwrap_or(u16::MAX)
+        .min(pane.right().saturating_sub(1));
     let y = pane.y + u16::try_from(row - first).unwrap_or(0);
     frame.set_cursor_position(Position::new(x, y));
 }

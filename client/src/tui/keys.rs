@@ -244,7 +244,9 @@ pub(super) fn action(moment: Moment, key: KeyEvent) -> Option<Action> {
 
 /// The first key that does this there, as people write it, for hints on the screen.
 pub(super) fn key_of(mode: Mode, action: Action) -> &'static str {
-    let row = KEYS.iter().find(|row| row.action == action && row.modes.contains(&mode));
+    let row = KEYS
+        .iter()
+        .find(|row| row.action == action && row.modes.contains(&mode));
     row.and_then(|row| row.keys.first()).copied().unwrap_or("")
 }
 
@@ -289,7 +291,11 @@ impl FromStr for Chord {
                 "Ctrl" => KeyModifiers::CONTROL,
                 "Alt" => KeyModifiers::ALT,
                 "Shift" => KeyModifiers::SHIFT,
-                _ => return Err(format!("`{modifier}` is no modifier: use Ctrl, Alt or Shift")),
+                _ => {
+                    return Err(format!(
+                        "`{modifier}` is no modifier: use Ctrl, Alt or Shift"
+                    ));
+                }
             };
             rest = key;
         }
@@ -346,7 +352,8 @@ mod tests {
             for keys in row.keys {
                 let chord: Chord = keys.parse().unwrap();
                 let key = KeyEvent::new(chord.code, chord.modifiers);
-                let reached = moments(row.modes).any(|moment| action(moment, key) == Some(row.action));
+                let reached =
+                    moments(row.modes).any(|moment| action(moment, key) == Some(row.action));
                 assert!(reached, "`{keys}` never does {:?}", row.action);
             }
             assert!(!row.help.is_empty(), "{:?} has no help", row.action);
@@ -367,10 +374,22 @@ mod tests {
     #[test]
     fn keys_mean_what_the_moment_asks_for() {
         let idle = moment(Mode::Compose);
-        let written = Moment { written: true, ..idle };
-        let running = Moment { running: true, ..idle };
-        let both = Moment { running: true, ..written };
-        let asked = Moment { asked: true, ..both };
+        let written = Moment {
+            written: true,
+            ..idle
+        };
+        let running = Moment {
+            running: true,
+            ..idle
+        };
+        let both = Moment {
+            running: true,
+            ..written
+        };
+        let asked = Moment {
+            asked: true,
+            ..both
+        };
         let card = moment(Mode::Card);
         let table = [
             (idle, "Enter", Some(Submit)),
@@ -412,7 +431,10 @@ mod tests {
     fn shift_is_part_of_a_character_and_counts_for_other_keys() {
         let shifted = KeyEvent::new(KeyCode::Char('A'), KeyModifiers::SHIFT);
         assert_eq!(Ok(Chord::of(shifted)), "A".parse());
-        let control = KeyEvent::new(KeyCode::Char('C'), KeyModifiers::CONTROL | KeyModifiers::SHIFT);
+        let control = KeyEvent::new(
+            KeyCode::Char('C'),
+            KeyModifiers::CONTROL | KeyModifiers::SHIFT,
+        );
         assert_eq!(Ok(Chord::of(control)), "Ctrl+c".parse());
         let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::SHIFT);
         assert_eq!(Ok(Chord::of(enter)), "Shift+Enter".parse());

@@ -103,7 +103,9 @@ impl Page {
 
 /// The chapters of the help: a title, and which rows of the table belong to it.
 const CHAPTERS: [(&str, fn(&Binding) -> bool); 4] = [
-    ("Writing", |row| row.modes.contains(&Mode::Compose) && !everywhere(row)),
+    ("Writing", |row| {
+        row.modes.contains(&Mode::Compose) && !everywhere(row)
+    }),
     ("When an approval is asked", |row| {
         !row.modes.contains(&Mode::Compose)
             && (row.modes.contains(&Mode::Card) || row.modes.contains(&Mode::Word))

@@ -84,7 +84,9 @@ impl App {
     }
 
     fn type_in(&mut self, key: KeyEvent) -> Vec<Effect> {
-        let plain = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let plain = !key
+            .modifiers
+            .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
         let writes = matches!(self.mode(), Mode::Compose | Mode::Word);
         if let (KeyCode::Char(c), true, true) = (key.code, plain, writes) {
             self.composer.insert(c.encode_utf8(&mut [0; 4]));

@@ -253,9 +253,7 @@ fn of_event(event: Event) -> Option<Input> {
     }
 }
 
-fn of_answer(
-    answer: Result<(Ticket, Answer), tokio::task::JoinError>,
-) -> Result<Input, Failure> {
+fn of_answer(answer: Result<(Ticket, Answer), tokio::task::JoinError>) -> Result<Input, Failure> {
     match answer {
         Ok((ticket, answer)) => Ok(Input::Answered(ticket, answer)),
         Err(crashed) => Err(Failure::new(
@@ -285,7 +283,8 @@ impl Pace {
     }
 
     fn is_due(&self) -> bool {
-        self.wanted.is_some_and(|after| self.last.elapsed() >= after)
+        self.wanted
+            .is_some_and(|after| self.last.elapsed() >= after)
     }
 
     fn due(&self, moves_every_ms: Option<u64>) -> Option<Instant> {
@@ -335,5 +334,7 @@ impl Signals {
 /// Milliseconds since the Unix epoch.
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

@@ -33,7 +33,10 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
         hints.push(amount::elapsed(app.now_ms - since_ms));
     }
     if app.mode() == Mode::Compose && app.view.running_turn().is_some() {
-        hints.push(format!("{} interrupts", key_of(Mode::Compose, Action::Interrupt)));
+        hints.push(format!(
+            "{} interrupts",
+            key_of(Mode::Compose, Action::Interrupt)
+        ));
     }
     let hints: String = hints.iter().map(|hint| format!(" · {hint}")).collect();
     let room = width.saturating_sub(2 + hints.width());
@@ -46,13 +49,15 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
 
 /// A sign, words, and since when (milliseconds since the Unix epoch; 0 when not known).
 fn awaited(app: &App) -> Option<(Span<'static>, String, i64)> {
-    let warn = |words: &str, since_ms| {
-        Some((Span::styled("! ", theme::WARN), words.to_owned(), since_ms))
-    };
+    let warn =
+        |words: &str, since_ms| Some((Span::styled("! ", theme::WARN), words.to_owned(), since_ms));
     if let Link::Lost { since_ms, why } = &app.link {
         let why = safe::line(why, Care::Prose);
         let between = if why.is_empty() { "" } else { ": " };
-        return warn(&format!("reconnecting to the daemon{between}{why}"), *since_ms);
+        return warn(
+            &format!("reconnecting to the daemon{between}{why}"),
+            *since_ms,
+        );
     }
     let running = app.view.running_turn()?;
     let turn = app.view.turn(running);
@@ -133,7 +138,11 @@ pub(super) fn waiting(app: &App, width: usize) -> Vec<Line<'static>> {
         }
     });
     let all: Vec<(&str, &str)> = queued.chain(sending).collect();
-    let shown = if all.len() > WAITING { WAITING - 1 } else { all.len() };
+    let shown = if all.len() > WAITING {
+        WAITING - 1
+    } else {
+        all.len()
+    };
     let mut rows: Vec<Line<'static>> = all[..shown]
         .iter()
         .map(|(text, state)| waiting_row(text, state, width))
@@ -146,7 +155,10 @@ pub(super) fn waiting(app: &App, width: usize) -> Vec<Line<'static>> {
 }
 
 fn waiting_row(text: &str, state: &str, width: usize) -> Line<'static> {
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("");
     let state = format!("  {state}");
     let room = width.saturating_sub(2 + state.width());
     Line::from(vec![
@@ -170,7 +182,10 @@ pub(super) fn rule(app: &App, width: usize) -> Line<'static> {
     Line::from(vec![
         Span::styled("──", theme::DIM),
         Span::styled(title, theme::PLAIN),
-        Span::styled(format!("{}{}", "─".repeat(line), cut(&id, width)), theme::DIM),
+        Span::styled(
+            format!("{}{}", "─".repeat(line), cut(&id, width)),
+            theme::DIM,
+        ),
     ])
 }
 
@@ -218,7 +233,9 @@ fn settings(app: &App) -> Vec<Part> {
         parts.push(part(7, model, theme::PLAIN));
     }
     parts.extend(sandbox(policy.sandbox()));
-    let approve = APPROVE_POLICIES.iter().find(|(_, known)| *known == policy.approve());
+    let approve = APPROVE_POLICIES
+        .iter()
+        .find(|(_, known)| *known == policy.approve());
     parts.extend(approve.map(|(_, known)| match known {
         ApprovePolicy::Untrusted => part(4, "asks before all but reading", theme::DIM),
         ApprovePolicy::Never => part(4, "never asks", theme::DIM),
@@ -255,7 +272,11 @@ fn figures(app: &App) -> Vec<Part> {
     }
     let tokens = usage.input_tokens + usage.output_tokens;
     if tokens > 0 {
-        parts.push(part(2, format!("{} tokens", amount::tokens(tokens)), theme::DIM));
+        parts.push(part(
+            2,
+            format!("{} tokens", amount::tokens(tokens)),
+            theme::DIM,
+        ));
     }
     let money = amount::money(usage.cost_micros);
     if !money.is_empty() {
@@ -270,7 +291,11 @@ fn others(app: &App) -> usize {
         Link::Live { me } => me.as_str(),
         Link::Lost { .. } => "",
     };
-    app.view.clients().iter().filter(|client| client.id != me).count()
+    app.view
+        .clients()
+        .iter()
+        .filter(|client| client.id != me)
+        .count()
 }
 
 const BETWEEN: &str = " · ";

@@ -101,7 +101,11 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     terminal::enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    let entered = execute!(io::stdout(), EnterAlternateScreen, event::EnableBracketedPaste);
+    let entered = execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        event::EnableBracketedPaste
+    );
     if entered.is_err() {
         give_back();
     }

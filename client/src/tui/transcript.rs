@@ -204,6 +204,7 @@ impl Transcript {
         let before = index.checked_sub(1).map(|before| self.order[before]);
         let look = self.look;
         let rows = self.drawn.entry(cell);
-        rows.or_insert_with(|| cell::render(view, before, cell, look)).len()
+        rows.or_insert_with(|| cell::render(view, before, cell, look))
+            .len()
     }
 }

@@ -6,7 +6,10 @@
 
 use std::process::Command;
 
-use quire_proto::v1::{ClientWorld, PromptItem, ShutdownMode, TurnServicePromptRequest};
+use quire_proto::{
+    id::TurnId,
+    v1::{ClientWorld, PromptItem, Session, ShutdownMode, TurnServicePromptRequest},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -24,6 +27,7 @@ use crate::{
         paint::{Ink, Paint},
         plain::{Plain, Target},
     },
+    tui,
     view::View,
     world,
 };
@@ -106,15 +110,36 @@ async fn play(arguments: &Arguments, project: &Project, context: &Context, paint
     let sent = link
         .call(async |connection| connection.turns().prompt(request.clone()).await)
         .await?;
-    let fold = Box::new(Plain::new(Target::Transcript, paint, paint));
-    let turn = quire_proto::id::TurnId::new(sent.into_inner().turn);
-    let mut drive = Drive::new(Watch::from_now(link, session), fold, turn, 0);
-    let ended = drive.run(Limits::default()).await?;
-    if let Some(failure) = ended {
-        return Err(failure);
+    let turn = TurnId::new(sent.into_inner().turn);
+    let view = match context.ends.interactive() && context.ends.stdout && !arguments.plain {
+        true => on_screen(&link, session, context).await?,
+        false => as_text(link, session, turn, paint).await?,
+    };
+    match turn.and_then(|turn| view.turn(turn)?.ended.as_ref()) {
+        Some(ended) => match Failure::of_turn(ended) {
+            Some(failure) => Err(failure),
+            None => conclude(&view, project, paint),
+        },
+        None => Err(Failure::silent(Exit::Interrupted)),
     }
-    let _ = arguments.plain;
-    conclude(drive.view(), project, paint)
+}
+
+async fn on_screen(link: &Link, session: Session, context: &Context) -> Result<View, Failure> {
+    let connection = link.connection().clone();
+    let left = tui::watch_until_done(&context.host, connection, session.id).await?;
+    Ok(left.view)
+}
+
+async fn as_text(
+    link: Link,
+    session: Session,
+    turn: Option<TurnId>,
+    paint: Paint,
+) -> Result<View, Failure> {
+    let fold = Box::new(Plain::new(Target::Transcript, paint, paint));
+    let mut drive = Drive::new(Watch::from_now(link, session), fold, turn, 0);
+    drive.run(Limits::default()).await?;
+    Ok(drive.into_view())
 }
 
 /// What stands after the turn: the whole change, the test run once more by us, and where to go next.

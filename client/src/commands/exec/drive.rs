@@ -121,10 +121,10 @@ impl Drive {
         })
     }
 
-    /// What has been applied.
+    /// What was followed.
     #[must_use]
-    pub fn view(&self) -> &View {
-        self.watch.view()
+    pub fn into_view(self) -> View {
+        self.watch.into_view()
     }
 
     /// Writes once for all updates that came together, so that a fast model costs few system calls.

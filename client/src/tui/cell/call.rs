@@ -6,9 +6,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{
-    Look, MARGIN, fold,
-};
+use super::{Look, MARGIN, fold};
 use crate::{
     tui::{
         text::{
@@ -30,11 +28,19 @@ struct Standing {
 
 /// True for a call that shows its title only, once it has succeeded.
 pub(super) fn is_brief(call: &v1::ToolCallItem) -> bool {
-    let runs_command = call.access.as_ref().is_some_and(|access| !access.command.is_empty());
-    let fine = call.outcome.as_ref().is_none_or(|outcome| {
-        outcome.status() == OutcomeStatus::Succeeded
-    });
-    fine && !runs_command && call.intent.as_ref().is_none_or(|intent| intent.job_id.is_empty())
+    let runs_command = call
+        .access
+        .as_ref()
+        .is_some_and(|access| !access.command.is_empty());
+    let fine = call
+        .outcome
+        .as_ref()
+        .is_none_or(|outcome| outcome.status() == OutcomeStatus::Succeeded);
+    fine && !runs_command
+        && call
+            .intent
+            .as_ref()
+            .is_none_or(|intent| intent.job_id.is_empty())
 }
 
 /// Rows of a tool call.
@@ -77,7 +83,9 @@ fn standing(view: &View, item: &ViewItem, call: &v1::ToolCallItem) -> Standing {
         words: words.to_owned(),
     };
     let Some(outcome) = &call.outcome else {
-        let asked = view.approvals().any(|(_, approval)| approval.item == item.item().id);
+        let asked = view
+            .approvals()
+            .any(|(_, approval)| approval.item == item.item().id);
         return match call.intent {
             _ if item.is_cut_off() => stands("■", theme::WARN, "cut off"),
             _ if asked => stands("?", theme::WARN, "waits for an answer"),

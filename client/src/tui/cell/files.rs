@@ -14,7 +14,11 @@ use crate::tui::{
 };
 
 /// Rows of changed files with their diffs.
-pub(in crate::tui) fn changes(files: &[v1::FileChange], look: Look, care: Care) -> Vec<Line<'static>> {
+pub(in crate::tui) fn changes(
+    files: &[v1::FileChange],
+    look: Look,
+    care: Care,
+) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     for file in files {
         rows.extend(heading(file, look, care));
@@ -42,8 +46,14 @@ fn heading(file: &v1::FileChange, look: Look, care: Care) -> Vec<Line<'static>> 
     if file.diff.is_empty() && file.added_lines + file.removed_lines == 0 {
         spans.push(Span::styled("  no text to show", theme::DIM));
     } else {
-        spans.push(Span::styled(format!("  +{}", file.added_lines), theme::ADDED));
-        spans.push(Span::styled(format!(" −{}", file.removed_lines), theme::REMOVED));
+        spans.push(Span::styled(
+            format!("  +{}", file.added_lines),
+            theme::ADDED,
+        ));
+        spans.push(Span::styled(
+            format!(" −{}", file.removed_lines),
+            theme::REMOVED,
+        ));
     }
     let indent = Indent::marker(Span::styled(sign, style));
     wrap(&spans, look.width, Break::Words, &indent)

@@ -36,7 +36,10 @@ pub(super) fn tail(mut rows: Vec<Line<'static>>, limit: usize, look: Look) -> Ve
     }
     let hidden = rows.len() - limit;
     rows.drain(..hidden);
-    rows.insert(0, hint(&format!("… {} before", amount::count(hidden, "line"))));
+    rows.insert(
+        0,
+        hint(&format!("… {} before", amount::count(hidden, "line"))),
+    );
     rows
 }
 
@@ -77,7 +80,11 @@ pub(super) fn output(data: &[u8], missing: u64, look: Look) -> Vec<Line<'static>
     let left_out = LeftOut {
         lines: newlines(&data[..start]) + first,
         rows: cut,
-        bytes: if look.unfolded { missing + start as u64 } else { missing },
+        bytes: if look.unfolded {
+            missing + start as u64
+        } else {
+            missing
+        },
     };
     rows.splice(0..0, left_out.told().map(|text| hint(&text)));
     corner(&mut rows);
@@ -99,7 +106,10 @@ impl LeftOut {
             (0, 0, 0) => None,
             (0, _, 0) => Some("… the line begins before".to_owned()),
             (lines, _, 0) => Some(format!("… {} before", amount::count(lines, "line"))),
-            (.., bytes) => Some(format!("… {} before, in the job's file", amount::bytes(bytes))),
+            (.., bytes) => Some(format!(
+                "… {} before, in the job's file",
+                amount::bytes(bytes)
+            )),
         }
     }
 }
@@ -116,10 +126,17 @@ fn surplus(count: usize, look: Look) -> usize {
 
 /// Where the part begins that is looked at: on a whole character.
 fn start_of_end(data: &[u8], look: Look) -> usize {
-    let limit = if look.unfolded { LOOKED_AT_UNFOLDED } else { LOOKED_AT };
+    let limit = if look.unfolded {
+        LOOKED_AT_UNFOLDED
+    } else {
+        LOOKED_AT
+    };
     let start = data.len().saturating_sub(limit);
     let continues = |byte: &u8| byte & 0xc0 == 0x80;
-    let broken = data[start..].iter().take(3).take_while(|byte| continues(byte));
+    let broken = data[start..]
+        .iter()
+        .take(3)
+        .take_while(|byte| continues(byte));
     start + broken.count()
 }
 
@@ -137,5 +154,8 @@ fn corner(rows: &mut [Line<'static>]) {
 fn hint(text: &str) -> Line<'static> {
     let margin = Span::raw(" ".repeat(MARGIN + 2));
     let key = key_of(Mode::Compose, Action::Unfold);
-    Line::from(vec![margin, Span::styled(format!("{text} ({key})"), theme::DIM)])
+    Line::from(vec![
+        margin,
+        Span::styled(format!("{text} ({key})"), theme::DIM),
+    ])
 }

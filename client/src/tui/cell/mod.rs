@@ -66,7 +66,9 @@ pub(super) fn order(view: &View) -> Vec<CellId> {
             cells.push(CellId::Newer(event.seq));
         }
         let turn = item.item().turn;
-        let is_last = items.peek().is_none_or(|(_, next)| next.item().turn != turn);
+        let is_last = items
+            .peek()
+            .is_none_or(|(_, next)| next.item().turn != turn);
         let ended = TurnId::new(turn).filter(|id| {
             let turn = view.turn(*id);
             turn.is_some_and(|turn| turn.ended.is_some())
@@ -84,10 +86,12 @@ pub(super) fn render(
     look: Look,
 ) -> Vec<Line<'static>> {
     let mut rows = match cell {
-        CellId::Item(id) => view.item(id).map_or_else(Vec::new, |item| {
-            item_rows(view, item, look)
-        }),
-        CellId::TurnEnd(id) => view.turn(id).map_or_else(Vec::new, |turn| turn_end(turn, look)),
+        CellId::Item(id) => view
+            .item(id)
+            .map_or_else(Vec::new, |item| item_rows(view, item, look)),
+        CellId::TurnEnd(id) => view
+            .turn(id)
+            .map_or_else(Vec::new, |turn| turn_end(turn, look)),
         CellId::Newer(seq) => {
             let text = format!("event {seq} is of a newer version of Quire: update to see it");
             marked("·", theme::DIM, &text, theme::DIM, look)
@@ -110,7 +114,9 @@ fn belongs_to(view: &View, before: CellId, cell: CellId) -> bool {
         return false;
     };
     match (before.kind(), after.kind()) {
-        (Some(Kind::ToolCall(_)), Some(Kind::FileChange(change))) => change.call == before.item().id,
+        (Some(Kind::ToolCall(_)), Some(Kind::FileChange(change))) => {
+            change.call == before.item().id
+        }
         (Some(Kind::ToolCall(one)), Some(Kind::ToolCall(other))) => {
             call::is_brief(one) && call::is_brief(other)
         }
@@ -130,7 +136,13 @@ fn item_rows(view: &View, item: &ViewItem, look: Look) -> Vec<Line<'static>> {
         Some(Kind::Plan(plan)) => plan_rows(plan, look),
         Some(Kind::Notice(notice)) => notice_rows(notice, look),
         Some(Kind::Compaction(compaction)) => compaction_rows(compaction, look),
-        None => marked("·", theme::DIM, "an item of a newer version of Quire", theme::DIM, look),
+        None => marked(
+            "·",
+            theme::DIM,
+            "an item of a newer version of Quire",
+            theme::DIM,
+            look,
+        ),
     };
     if item.is_cut_off() {
         rows.extend(marked("■", theme::WARN, "cut off here", theme::DIM, look));
@@ -163,7 +175,10 @@ fn prompt_rows(prompt: &v1::PromptItem, look: Look) -> Vec<Line<'static>> {
     for image in &prompt.images {
         let size = amount::bytes(image.data.len() as u64);
         let text = format!("[{}, {size}]", safe::line(&image.media_type, Care::Prose));
-        rows.push(Line::from(vec![Span::raw(" ".repeat(MARGIN)), Span::styled(text, theme::DIM)]));
+        rows.push(Line::from(vec![
+            Span::raw(" ".repeat(MARGIN)),
+            Span::styled(text, theme::DIM),
+        ]));
     }
     rows
 }
@@ -215,7 +230,12 @@ fn compaction_rows(compaction: &v1::CompactionItem, look: Look) -> Vec<Line<'sta
     );
     let mut rows = marked("≈", theme::DIM, &title, theme::DIM, look);
     if look.unfolded {
-        rows.extend(markdown::render(&compaction.summary, look.width, MARGIN, false));
+        rows.extend(markdown::render(
+            &compaction.summary,
+            look.width,
+            MARGIN,
+            false,
+        ));
     }
     rows
 }

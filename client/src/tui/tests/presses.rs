@@ -1,8 +1,6 @@
 //! What keys do, without a picture.
 
-use quire_proto::v1::{
-    self, ApprovalVerdict, PromptMode, SandboxMode, StopReason, event::Body,
-};
+use quire_proto::v1::{self, ApprovalVerdict, PromptMode, SandboxMode, StopReason, event::Body};
 
 use super::stage::{Stage, approval, message, prompt};
 use crate::tui::{
@@ -31,10 +29,16 @@ fn said(text: &str, mode: PromptMode) -> Call {
 fn enter_sends_joins_and_tab_queues() {
     let mut stage = Stage::new();
     stage.write("hello");
-    assert_eq!(call(stage.press("Enter")).1, said("hello", PromptMode::Unspecified));
+    assert_eq!(
+        call(stage.press("Enter")).1,
+        said("hello", PromptMode::Unspecified)
+    );
     stage.turn_started();
     stage.write("also");
-    assert_eq!(call(stage.press("Enter")).1, said("also", PromptMode::Unspecified));
+    assert_eq!(
+        call(stage.press("Enter")).1,
+        said("also", PromptMode::Unspecified)
+    );
     stage.write("later");
     assert_eq!(call(stage.press("Tab")).1, said("later", PromptMode::Queue));
     assert!(stage.app.composer.is_empty());
@@ -69,7 +73,10 @@ fn a_refused_prompt_comes_back_to_the_composer() {
     stage.write("hello");
     let (ticket, _) = call(stage.press("Enter"));
     stage.write("more");
-    stage.input(Input::Answered(ticket, Answer::Refused("the disk is full".into())));
+    stage.input(Input::Answered(
+        ticket,
+        Answer::Refused("the disk is full".into()),
+    ));
     assert_eq!(stage.app.composer.text(), "hello\nmore");
     let picture = stage.picture(60, 10);
     assert!(picture.contains("✗ the disk is full") && !picture.contains("sending"));
@@ -101,7 +108,11 @@ fn control_c_clears_then_warns_then_leaves() {
     assert_eq!(stage.press("Ctrl+C"), []);
     assert!(stage.app.composer.is_empty());
     assert_eq!(stage.press("Ctrl+C"), []);
-    assert!(stage.picture(60, 10).contains("press Ctrl+C again to leave"));
+    assert!(
+        stage
+            .picture(60, 10)
+            .contains("press Ctrl+C again to leave")
+    );
     stage.write("x");
     stage.press("Backspace");
     assert_eq!(stage.press("Ctrl+C"), [], "another key in between");
@@ -146,10 +157,16 @@ fn a_no_can_carry_a_word_and_the_draft_comes_back() {
     stage.press("d");
     stage.write("use a branch");
     let (_, made) = call(stage.press("Enter"));
-    let Call::Decide { verdict, message, .. } = made else {
+    let Call::Decide {
+        verdict, message, ..
+    } = made
+    else {
         panic!("{made:?} is no answer");
     };
-    assert_eq!((verdict, message.as_str()), (ApprovalVerdict::Deny, "use a branch"));
+    assert_eq!(
+        (verdict, message.as_str()),
+        (ApprovalVerdict::Deny, "use a branch")
+    );
 
     let mut stage = Stage::new();
     stage.turn_started();
@@ -167,13 +184,18 @@ fn a_key_meant_for_the_composer_never_approves() {
     let mut stage = Stage::new();
     stage.turn_started();
     let asked = Some(approval("git push"));
-    stage.event(Body::ApprovalRequested(v1::ApprovalRequested { approval: asked.clone() }));
+    stage.event(Body::ApprovalRequested(v1::ApprovalRequested {
+        approval: asked.clone(),
+    }));
     assert_eq!(stage.press("y"), [], "the card has only just appeared");
-    assert_eq!(call(stage.wait(1_000).press("y")).1, Call::Decide {
-        approval: quire_proto::id::ApprovalId::FIRST,
-        verdict: ApprovalVerdict::Once,
-        message: String::new(),
-    });
+    assert_eq!(
+        call(stage.wait(1_000).press("y")).1,
+        Call::Decide {
+            approval: quire_proto::id::ApprovalId::FIRST,
+            verdict: ApprovalVerdict::Once,
+            message: String::new(),
+        }
+    );
 
     let mut stage = Stage::new();
     stage.turn_started();
@@ -206,11 +228,18 @@ fn a_card_goes_when_someone_else_answers_and_says_who() {
         by: Some(by),
         ..v1::ApprovalAnswer::default()
     };
-    let decided = v1::ApprovalDecided { id: 1, answer: Some(answer) };
+    let decided = v1::ApprovalDecided {
+        id: 1,
+        answer: Some(answer),
+    };
     stage.event(Body::ApprovalDecided(decided));
     assert_eq!(stage.app.mode(), Mode::Compose);
     assert_eq!(stage.app.composer.text(), "");
-    assert!(stage.picture(60, 10).contains("exec (process 77) approved it"));
+    assert!(
+        stage
+            .picture(60, 10)
+            .contains("exec (process 77) approved it")
+    );
 }
 
 #[test]
@@ -220,7 +249,10 @@ fn a_refused_answer_brings_the_card_back() {
     stage.ask(approval("git push"));
     let (ticket, _) = call(stage.press("y"));
     assert_eq!(stage.app.mode(), Mode::Compose);
-    stage.input(Input::Answered(ticket, Answer::Refused("the disk is full".into())));
+    stage.input(Input::Answered(
+        ticket,
+        Answer::Refused("the disk is full".into()),
+    ));
     assert_eq!(stage.app.mode(), Mode::Card);
 }
 

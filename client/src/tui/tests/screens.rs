@@ -41,12 +41,18 @@ fn a_finished_turn_reads_from_top_to_bottom() {
     stage
         .item(1, prompt("make the tests pass"))
         .item(2, reasoning("The tests fail somewhere.\nRun them first."))
-        .item(3, ran("cargo test", 101, "running 1 test\ntest adds ... FAILED\n"))
+        .item(
+            3,
+            ran("cargo test", 101, "running 1 test\ntest adds ... FAILED\n"),
+        )
         .item(4, looked("read src/lib.rs"))
         .item(5, looked("search \"fn add\""))
         .item(6, looked("edit src/lib.rs"))
         .item(7, Kind::FileChange(changed(6, "src/lib.rs", DIFF)))
-        .item(8, message("`add` subtracted. It **adds** now:\n\n- one line changed\n- the test passes"));
+        .item(
+            8,
+            message("`add` subtracted. It **adds** now:\n\n- one line changed\n- the test passes"),
+        );
     stage.wait(34_000).turn_ended(StopReason::Done, "");
     assert_snapshot!(stage.picture(72, 36), @r#"
     "› make the tests pass                                                   "
@@ -116,8 +122,12 @@ fn text_streams_in_while_the_status_tells_what_is_awaited() {
 #[test]
 fn a_running_command_shows_the_end_of_its_output() {
     let mut stage = Stage::new();
-    stage.turn_started().activity(ActivityKind::Acting, "cargo test");
-    let lines: String = (1..=40).map(|n| format!("test case_{n} ... ok\n")).collect();
+    stage
+        .turn_started()
+        .activity(ActivityKind::Acting, "cargo test");
+    let lines: String = (1..=40)
+        .map(|n| format!("test case_{n} ... ok\n"))
+        .collect();
     stage
         .item(1, prompt("make the tests pass"))
         .growing(3, Kind::ToolCall(command("cargo test")))
@@ -180,12 +190,21 @@ fn calls_say_how_they_ended_in_words() {
         ..command("npm run dev")
     });
     stage
-        .item(1, ended(v1::OutcomeStatus::Failed, "no such directory `src`"))
+        .item(
+            1,
+            ended(v1::OutcomeStatus::Failed, "no such directory `src`"),
+        )
         .item(2, ended(v1::OutcomeStatus::Denied, "denied by a rule"))
         .item(3, ended(v1::OutcomeStatus::Interrupted, ""))
         .item(4, ended(v1::OutcomeStatus::Unknown, ""))
         .item(5, background)
-        .growing(6, Kind::ToolCall(v1::ToolCallItem { intent: None, ..command("ls") }));
+        .growing(
+            6,
+            Kind::ToolCall(v1::ToolCallItem {
+                intent: None,
+                ..command("ls")
+            }),
+        );
     assert_snapshot!(stage.picture(60, 20), @r#"
     "✗ make  failed                                              "
     "  └ no such directory `src`                                 "
@@ -226,23 +245,35 @@ fn plans_notices_and_failures_stand_out() {
     };
     stage.turn_started();
     stage
-        .item(1, Kind::Plan(v1::PlanItem {
-            explanation: String::new(),
-            steps: vec![
-                step("run the tests", PlanStepStatus::Completed),
-                step("fix `add`", PlanStepStatus::InProgress),
-                step("run them again", PlanStepStatus::Pending),
-            ],
-        }))
+        .item(
+            1,
+            Kind::Plan(v1::PlanItem {
+                explanation: String::new(),
+                steps: vec![
+                    step("run the tests", PlanStepStatus::Completed),
+                    step("fix `add`", PlanStepStatus::InProgress),
+                    step("run them again", PlanStepStatus::Pending),
+                ],
+            }),
+        )
         .item(2, notice(v1::NoticeLevel::Info, "the daemon was restarted"))
-        .item(3, notice(v1::NoticeLevel::Warning, "the sandbox has no seccomp"))
-        .item(4, Kind::Compaction(v1::CompactionItem {
-            tokens_before: 120_000,
-            tokens_after: 8_000,
-            ..v1::CompactionItem::default()
-        }));
+        .item(
+            3,
+            notice(v1::NoticeLevel::Warning, "the sandbox has no seccomp"),
+        )
+        .item(
+            4,
+            Kind::Compaction(v1::CompactionItem {
+                tokens_before: 120_000,
+                tokens_after: 8_000,
+                ..v1::CompactionItem::default()
+            }),
+        );
     stage.event_of(None, None);
-    stage.turn_ended(StopReason::ModelError, "the provider refused the key: set `OPENAI_API_KEY`");
+    stage.turn_ended(
+        StopReason::ModelError,
+        "the provider refused the key: set `OPENAI_API_KEY`",
+    );
     assert_snapshot!(stage.picture(60, 22), @r#"
     "≡ Plan                                                      "
     "  ✓ run the tests                                           "
@@ -275,8 +306,16 @@ fn an_approval_shows_exactly_what_would_run() {
     stage.turn_started();
     stage
         .item(1, prompt("publish it"))
-        .growing(3, Kind::ToolCall(v1::ToolCallItem { intent: None, ..command("git push") }))
-        .ask(approval("git push origin main &&\n\trm -rf \u{202e}target\u{1b}[2K"));
+        .growing(
+            3,
+            Kind::ToolCall(v1::ToolCallItem {
+                intent: None,
+                ..command("git push")
+            }),
+        )
+        .ask(approval(
+            "git push origin main &&\n\trm -rf \u{202e}target\u{1b}[2K",
+        ));
     assert_snapshot!(stage.picture(72, 26), @r#"
     "› publish it                                                            "
     "                                                                        "
@@ -451,13 +490,21 @@ fn an_approval_taller_than_the_screen_says_that_more_follows() {
 #[test]
 fn prompts_that_wait_stand_above_the_composer() {
     let mut stage = Stage::new();
-    stage.turn_started().activity(ActivityKind::Asking, "openai/gpt-5.2");
+    stage
+        .turn_started()
+        .activity(ActivityKind::Asking, "openai/gpt-5.2");
     stage.item(1, prompt("first"));
-    for (text, mode) in [("then run the linter", PromptMode::Queue), ("use tabs", PromptMode::Steer)] {
+    for (text, mode) in [
+        ("then run the linter", PromptMode::Queue),
+        ("use tabs", PromptMode::Steer),
+    ] {
         stage.event(Body::PromptQueued(v1::PromptQueued {
             prompt: Some(v1::QueuedPrompt {
                 request_id: text.into(),
-                prompt: Some(v1::PromptItem { text: text.into(), images: vec![] }),
+                prompt: Some(v1::PromptItem {
+                    text: text.into(),
+                    images: vec![],
+                }),
                 mode: mode.into(),
                 by: None,
             }),
@@ -579,7 +626,10 @@ fn the_help_is_the_table_of_keys() {
 #[test]
 fn a_narrow_terminal_keeps_what_matters() {
     let mut stage = Stage::new();
-    stage.turn_started().activity(ActivityKind::Acting, "cargo test --workspace --all-features");
+    stage.turn_started().activity(
+        ActivityKind::Acting,
+        "cargo test --workspace --all-features",
+    );
     stage
         .item(1, prompt("make the tests pass, and then all of the lints as well"))
         .item(2, ran("cargo test --workspace --all-features -- --nocapture", 101, "error: it failed\n"))
@@ -636,7 +686,10 @@ fn wide_characters_keep_their_columns() {
     stage.turn_started();
     stage
         .item(1, prompt("日本語のテストを直して"))
-        .item(2, message("修正しました。テストは**合格**です。👩\u{200d}🔬 ok"))
+        .item(
+            2,
+            message("修正しました。テストは**合格**です。👩\u{200d}🔬 ok"),
+        )
         .write("次へ");
     assert_snapshot!(stage.picture(30, 14), @r#"
     "› 日本語のテストを直して      " Hidden by multi-width symbols: [(3, " "), (5, " "), (7, " "), (9, " "), (11, " "), (13, " "), (15, " "), (17, " "), (19, " "), (21, " "), (23, " ")]
@@ -671,17 +724,41 @@ fn hostile_text_stays_text() {
     stage
         .item(1, prompt(hostile))
         .item(2, reasoning(hostile))
-        .item(3, message(&format!("```{hostile}\n{hostile}\n```\n# {hostile}\n- {hostile}")))
+        .item(
+            3,
+            message(&format!(
+                "```{hostile}\n{hostile}\n```\n# {hostile}\n- {hostile}"
+            )),
+        )
         .growing(4, Kind::ToolCall(call))
         .delta(4, 0, format!("{hostile}\r{hostile}\n"))
-        .item(5, Kind::FileChange(changed(4, hostile, &format!("@@ -1 +1 @@\n-{hostile}\n"))))
-        .item(6, Kind::Plan(v1::PlanItem { explanation: hostile.into(), steps: vec![v1::PlanStep { text: hostile.into(), status: 1 }] }))
-        .ask(v1::Approval { reason: hostile.into(), ..approval(hostile) });
+        .item(
+            5,
+            Kind::FileChange(changed(4, hostile, &format!("@@ -1 +1 @@\n-{hostile}\n"))),
+        )
+        .item(
+            6,
+            Kind::Plan(v1::PlanItem {
+                explanation: hostile.into(),
+                steps: vec![v1::PlanStep {
+                    text: hostile.into(),
+                    status: 1,
+                }],
+            }),
+        )
+        .ask(v1::Approval {
+            reason: hostile.into(),
+            ..approval(hostile)
+        });
     for (width, height) in [(100, 60), (30, 60)] {
         let terminal = stage.drawn(width, height);
         for cell in &terminal.backend().buffer().content {
             let control = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
-            assert!(!cell.symbol().contains(control), "{:?} is on the screen", cell.symbol());
+            assert!(
+                !cell.symbol().contains(control),
+                "{:?} is on the screen",
+                cell.symbol()
+            );
         }
     }
     assert_snapshot!(stage.picture(64, 60), @r#"
@@ -896,10 +973,16 @@ fn without_colour_nothing_has_one() {
     let mut stage = Stage::new();
     stage.app.setup.colour = false;
     stage.turn_started();
-    stage.item(7, Kind::FileChange(changed(0, "src/lib.rs", DIFF))).ask(approval("ls"));
+    stage
+        .item(7, Kind::FileChange(changed(0, "src/lib.rs", DIFF)))
+        .ask(approval("ls"));
     let terminal = stage.drawn(60, 30);
     let cells = &terminal.backend().buffer().content;
-    assert!(cells.iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+    assert!(
+        cells
+            .iter()
+            .all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset))
+    );
     stage.app.setup.colour = true;
     let terminal = stage.drawn(60, 30);
     let mut cells = terminal.backend().buffer().content.iter();

@@ -77,7 +77,11 @@ impl Stage {
         self.event_of(Some(body), None)
     }
 
-    pub(super) fn event_of(&mut self, body: Option<Body>, by: Option<v1::ClientRef>) -> Vec<Effect> {
+    pub(super) fn event_of(
+        &mut self,
+        body: Option<Body>,
+        by: Option<v1::ClientRef>,
+    ) -> Vec<Effect> {
         self.seq += 1;
         let event = v1::Event {
             seq: self.seq,
@@ -260,7 +264,12 @@ pub(super) fn looked(title: &str) -> Kind {
 }
 
 pub(super) fn changed(call: u64, path: &str, diff: &str) -> v1::FileChangeItem {
-    let count = |sign: char| diff.lines().skip(2).filter(|line| line.starts_with(sign)).count();
+    let count = |sign: char| {
+        diff.lines()
+            .skip(2)
+            .filter(|line| line.starts_with(sign))
+            .count()
+    };
     v1::FileChangeItem {
         files: vec![v1::FileChange {
             path: path.into(),

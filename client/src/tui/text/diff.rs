@@ -107,7 +107,10 @@ fn digits(diff: &str) -> usize {
     let hunks = diff.lines().filter_map(Position::of_hunk);
     let last = hunks.map(|at| at.old.max(at.new)).max().unwrap_or(0);
     // The hunk goes on for a while after its first line.
-    (last + diff.lines().count().min(99)).to_string().len().max(3)
+    (last + diff.lines().count().min(99))
+        .to_string()
+        .len()
+        .max(3)
 }
 
 #[cfg(test)]

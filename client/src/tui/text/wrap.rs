@@ -187,12 +187,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, width: usize, at: Break, want: &[&str]) {
-        let rows = wrap(
-            &[Span::raw(text.to_owned())],
-            width,
-            at,
-            &Indent::default(),
-        );
+        let rows = wrap(&[Span::raw(text.to_owned())], width, at, &Indent::default());
         let rows: Vec<String> = rows.iter().map(Line::to_string).collect();
         assert_eq!(rows, want, "for {text:?} at {width}");
     }
@@ -201,7 +196,12 @@ mod tests {
     fn prose_breaks_between_words_and_exact_text_anywhere() {
         check("one two three", 8, Break::Words, &["one two", "three"]);
         check("one two   ", 7, Break::Words, &["one two"]);
-        check("a longestword b", 6, Break::Words, &["a", "longes", "tword", "b"]);
+        check(
+            "a longestword b",
+            6,
+            Break::Words,
+            &["a", "longes", "tword", "b"],
+        );
         check("  indented text", 10, Break::Words, &["  indented", "text"]);
         check("git  push", 5, Break::Anywhere, &["git  ", "push"]);
         check("", 5, Break::Words, &[""]);
@@ -211,7 +211,12 @@ mod tests {
     fn wide_and_combined_characters_stay_whole() {
         check("日本語", 5, Break::Anywhere, &["日本", "語"]);
         check("日本", 1, Break::Anywhere, &["日", "本"]);
-        check("e\u{301}e\u{301}", 1, Break::Anywhere, &["e\u{301}", "e\u{301}"]);
+        check(
+            "e\u{301}e\u{301}",
+            1,
+            Break::Anywhere,
+            &["e\u{301}", "e\u{301}"],
+        );
         check("👩\u{200d}🔬x", 2, Break::Anywhere, &["👩\u{200d}🔬", "x"]);
     }
 
