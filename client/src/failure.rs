@@ -161,15 +161,17 @@ fn exit_of_code(code: Code) -> Exit {
     }
 }
 
-/// True when the connection broke rather than the daemon answered.
+/// True when the connection broke, or the daemon is about to end: worth another try on a new one.
 #[must_use]
 pub fn is_lost(status: &Status) -> bool {
-    let told = status.get_details_error_info().is_some();
     let transport = matches!(
         status.code(),
         Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
     );
-    transport && !told
+    match status.get_details_error_info() {
+        None => transport,
+        Some(told) => matches!(told.reason.as_str(), "CLOSED" | "DRAINING"),
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -251,6 +253,19 @@ mod tests {
                 assert_eq!(failure.message(), Some("it said so"));
             }
         }
+    }
+
+    #[test]
+    fn a_broken_line_is_told_from_an_answer() {
+        let answer = |code, reason: &str| {
+            let details = ErrorDetails::with_error_info(reason, quire_proto::ERROR_DOMAIN, []);
+            Status::with_error_details(code, "why", details)
+        };
+        assert!(is_lost(&Status::new(Code::Unavailable, "broken pipe")));
+        assert!(is_lost(&answer(Code::Unavailable, "DRAINING")));
+        assert!(!is_lost(&answer(Code::Unavailable, "UNREACHABLE")));
+        assert!(!is_lost(&answer(Code::Internal, "STORE")));
+        assert!(!is_lost(&Status::new(Code::NotFound, "no such session")));
     }
 
     #[test]

@@ -130,6 +130,12 @@ impl Watch {
         &self.view
     }
 
+    /// Ends the watch and keeps what was seen.
+    #[must_use]
+    pub fn into_view(self) -> View {
+        self.view
+    }
+
     /// The connection under the watch.
     #[must_use]
     pub fn link(&mut self) -> &mut Link {

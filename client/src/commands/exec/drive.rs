@@ -121,10 +121,10 @@ impl Drive {
         })
     }
 
-    /// What has been applied.
+    /// What was followed.
     #[must_use]
-    pub fn view(&self) -> &View {
-        self.watch.view()
+    pub fn into_view(self) -> View {
+        self.watch.into_view()
     }
 
     /// Writes once for all updates that came together, so that a fast model costs few system calls.
@@ -187,9 +187,6 @@ impl Drive {
     /// Nobody may be left to wait for: then the answer is no.
     fn look_at_approvals(&mut self, limits: Limits) -> Result<(), Failure> {
         let view = self.watch.view();
-        if !view.is_synced() {
-            return Ok(());
-        }
         let asked: Vec<_> = view
             .approvals()
             .map(|(id, _)| id)
@@ -200,6 +197,10 @@ impl Drive {
         }
         let clients = view.clients().to_vec();
         let connection = self.watch.link().connection();
+        if !clients.iter().any(|client| connection.is_me(client)) {
+            // Not yet told who is there now.
+            return Ok(());
+        }
         let answerable = clients.iter().any(|client| can_answer(client, connection));
         for id in asked {
             if answerable && !limits.interactive {

@@ -40,7 +40,7 @@ pub use drive::{Drive, Limits};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quire exec 'make the tests pass'
-  git diff | quire exec 'review this' -o review.md -
+  (echo 'review this:'; git diff) | quire exec -o review.md
   quire exec --json --sandbox read-only 'what does this project do?' | jq .
   quire wait $(quire exec --detach 'update the dependencies')")]
 pub struct Arguments {
