@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use quire_proto::v1::SessionServiceCreateRequest;
+use quire_proto::v1::{ClientWorld, SessionServiceCreateRequest};
 
 use super::{Done, find_session, ps, request_id};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     connect::Connection,
     context::{self, Context},
     failure::{Exit, Failure},
-    tui::{self, Leaving, Left, Role},
+    tui::{self, Leaving, Left, Role, Surroundings},
     world,
 };
 
@@ -45,7 +45,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Some(name) => find_session(&connection, name).await?.id,
         None => newest_here(&connection).await?,
     };
-    let left = tui::attach(&context.host, connection, session, role).await?;
+    let world = Some(world::here(None)?);
+    let left = tui::attach(surroundings(context, connection, world), session, role).await?;
     say_goodbye(&left)
 }
 
@@ -66,8 +67,22 @@ pub async fn start(prompt: Option<String>, options: SessionOptions, context: &Co
     };
     let connection = Connection::open(&context.host, tui::introduction(Role::Work)).await?;
     let prompt = prompt.filter(|prompt| !prompt.trim().is_empty());
-    let left = tui::start(&context.host, connection, create, prompt).await?;
+    let surroundings = surroundings(context, connection, create.world.clone());
+    let left = tui::start(surroundings, create, prompt).await?;
     say_goodbye(&left)
+}
+
+fn surroundings(
+    context: &Context,
+    connection: Connection,
+    world: Option<ClientWorld>,
+) -> Surroundings {
+    Surroundings {
+        host: context.host.clone(),
+        connection,
+        world,
+        colour: context.ends.colour,
+    }
 }
 
 /// The newest session of this workspace: of the nearest directory upwards that has any.

@@ -40,6 +40,8 @@ pub struct Setup {
     pub session: String,
     /// What this terminal is there for.
     pub role: Role,
+    /// The session was made here, in this client's world.
+    pub made_here: bool,
     /// False for `NO_COLOR`.
     pub colour: bool,
 }
@@ -104,8 +106,13 @@ pub(super) enum Note {
 /// The way to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Updates come in. The daemon knows this client by the id.
-    Live { me: String },
+    /// Updates come in.
+    Live {
+        /// The daemon knows this client by this id.
+        me: String,
+        /// It has been given this client's world.
+        lent: bool,
+    },
     /// It is being looked for, in milliseconds since the Unix epoch.
     Lost {
         /// Since when.
@@ -144,7 +151,10 @@ impl App {
             page: None,
             calls: Calls::default(),
             note: None,
-            link: Link::Live { me: String::new() },
+            link: Link::Live {
+                me: String::new(),
+                lent: false,
+            },
             now_ms: 0,
         }
     }
@@ -178,8 +188,13 @@ impl App {
                 vec![]
             }
             Input::LinkFound { me } => {
-                self.link = Link::Live { me };
-                vec![]
+                let again = matches!(self.link, Link::Lost { .. });
+                self.link = Link::Live { me, lent: false };
+                if again && self.setup.made_here {
+                    self.lend_world()
+                } else {
+                    vec![]
+                }
             }
             Input::Tick => vec![],
         }
@@ -206,7 +221,7 @@ impl App {
 
     /// Lays everything out for a screen of this size. Call it before [`draw`](super::draw::draw).
     pub fn prepare(&mut self, area: Rect) {
-        self.card.lay_out(&self.view, area);
+        self.card.lay_out(&self.view, self.mode(), area);
         let panes = Panes::of(self, area);
         self.card.fit(panes.card.height.into());
         self.composer.set_width(panes.text_width());
@@ -237,10 +252,29 @@ impl App {
         }
         self.calls.settle(&self.view);
         self.meet_card();
-        if self.setup.role == Role::ObserveTurn && self.is_over(&changes) {
-            return vec![Effect::Leave(Leaving::TurnEnded)];
+        match self.setup.role {
+            Role::ObserveTurn if self.is_over(&changes) => {
+                vec![Effect::Leave(Leaving::TurnEnded)]
+            }
+            Role::Work if self.wants_world() => self.lend_world(),
+            _ => vec![],
         }
-        vec![]
+    }
+
+    /// True when the turn waits for what may be in this client's world: a daemon that took the
+    /// session over has no keys. Lent once a connection, or a turn that wants something else would
+    /// be given it for ever.
+    fn wants_world(&self) -> bool {
+        let suspended = self.view.session().state() == v1::SessionState::Suspended;
+        let unlent = matches!(self.link, Link::Live { lent: false, .. });
+        self.view.is_synced() && suspended && unlent
+    }
+
+    fn lend_world(&mut self) -> Vec<Effect> {
+        if let Link::Live { lent, .. } = &mut self.link {
+            *lent = true;
+        }
+        self.call(Call::LendWorld)
     }
 
     /// What a change means for this terminal alone.
@@ -276,7 +310,7 @@ impl App {
         let Some((answer, by)) = answer.zip(by) else {
             return;
         };
-        let mine = matches!(&self.link, Link::Live { me } if *me == by.id);
+        let mine = matches!(&self.link, Link::Live { me, .. } if *me == by.id);
         if !mine && self.view.is_synced() {
             let who = format!("{} (process {})", by.name, by.pid);
             let what = match answer.verdict() {

@@ -3,7 +3,7 @@
 use prost_types::FieldMask;
 use quire_proto::{
     id::RequestId,
-    v1::{self, ApprovalVerdict},
+    v1::{self, ApprovalVerdict, ClientWorld},
 };
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, Status};
@@ -17,17 +17,26 @@ use crate::{
     failure::{Failure, is_lost},
 };
 
+/// What calls are about.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    /// Id of the session.
+    pub(super) session: String,
+    /// This client's world, if it may be lent.
+    pub(super) world: Option<ClientWorld>,
+}
+
 /// Asks the daemon, and asks the next one the same when the connection breaks on the way: the
 /// request id makes that safe.
 pub(super) async fn ask(
     mut line: watch::Receiver<Connection>,
-    session: String,
+    subject: Subject,
     call: Call,
 ) -> Answer {
     let request_id = RequestId::random().to_string();
     loop {
         let connection = line.borrow_and_update().clone();
-        let status = match once(&connection, &session, &request_id, &call).await {
+        let status = match once(&connection, &subject, &request_id, &call).await {
             Ok(seq) => return Answer::Done { seq },
             Err(status) => status,
         };
@@ -54,11 +63,11 @@ fn refusal(call: &Call, status: Status) -> Answer {
 /// Seq from which on the answer shows in the log; 0 when the daemon does not name it.
 async fn once(
     connection: &Connection,
-    session: &str,
+    subject: &Subject,
     request_id: &str,
     call: &Call,
 ) -> Result<u64, Status> {
-    let (request_id, session) = (request_id.to_owned(), session.to_owned());
+    let (request_id, session) = (request_id.to_owned(), subject.session.clone());
     match call {
         Call::Prompt { text, mode } => {
             let request = v1::TurnServicePromptRequest {
@@ -100,6 +109,20 @@ async fn once(
         }
         Call::Set(setting) => {
             let request = update(request_id, session, setting);
+            connection.sessions().update(request).await.map(|_| 0)
+        }
+        Call::LendWorld if subject.world.is_none() => Ok(0),
+        Call::LendWorld => {
+            let session = v1::Session {
+                id: session,
+                ..v1::Session::default()
+            };
+            let request = v1::SessionServiceUpdateRequest {
+                request_id,
+                session: Some(session),
+                update_mask: None,
+                world: subject.world.clone(),
+            };
             connection.sessions().update(request).await.map(|_| 0)
         }
     }

@@ -34,6 +34,8 @@ pub enum Call {
     },
     /// Changes the session.
     Set(Setting),
+    /// Gives the session this client's environment: keys live in a daemon's memory only.
+    LendWorld,
 }
 
 /// Tells one call from another.

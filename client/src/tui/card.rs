@@ -15,7 +15,7 @@ use ratatui::{
 
 use super::{
     cell::{self, Look},
-    keys::{Action, KEYS, Mode, Scroll},
+    keys::{Action, KEYS, Mode, Scroll, key_of},
     text::{
         safe::{self, Care},
         wrap::{Break, Indent, wrap},
@@ -26,6 +26,9 @@ use crate::view::View;
 
 /// Milliseconds for which a new card takes no answer.
 const FRESH_MS: i64 = 400;
+
+/// Rows of a screen that has room for one answer a row.
+const TALL: u16 = 20;
 
 /// Rows that the frame takes: borders, and the blank row above the answers.
 const FRAME: usize = 3;
@@ -127,13 +130,18 @@ impl Card {
         self.clamp();
     }
 
-    /// Lays its text out for a screen of this size.
-    pub(super) fn lay_out(&mut self, view: &View, screen: Rect) {
-        let approval = self.on.and_then(|id| view.approval(id));
+    /// Lays its text out for a screen of this size, while `mode` has the keyboard.
+    pub(super) fn lay_out(&mut self, view: &View, mode: Mode, screen: Rect) {
+        let Some(approval) = self.on.and_then(|id| view.approval(id)) else {
+            return;
+        };
         let width = usize::from(screen.width.saturating_sub(4));
-        let tall = screen.height >= 20;
-        self.body = approval.map_or_else(Vec::new, |approval| body(approval, width));
-        self.answers = approval.map_or_else(Vec::new, |approval| answers(approval, width, tall));
+        self.body = body(approval, width);
+        self.answers = match mode {
+            Mode::Card if screen.height >= TALL => answers_in_rows(approval, width),
+            Mode::Card => answers_in_line(approval, width),
+            _ => vec![not_here(mode)],
+        };
     }
 
     /// Rows it would like to have, frame included; 0 when there is none.
@@ -233,8 +241,24 @@ fn fact(name: &str, text: &str, width: usize) -> Vec<Line<'static>> {
     wrap(&[text], width, Break::Words, &Indent::marker(name))
 }
 
-/// The answers, from the table of keys: one a row, or all in a few rows where there is no room.
-fn answers(approval: &v1::Approval, width: usize, tall: bool) -> Vec<Line<'static>> {
+/// What stands in place of the answers while the keyboard is elsewhere.
+fn not_here(mode: Mode) -> Line<'static> {
+    match mode {
+        Mode::Observe => Line::styled("someone else answers: you only watch", theme::DIM),
+        Mode::Word => {
+            let back = key_of(Mode::Word, Action::Back);
+            let text = format!("no, and this word to the model ({back} goes back):");
+            Line::styled(text, theme::WARN)
+        }
+        Mode::Compose | Mode::Card | Mode::Page => {
+            let key = key_of(Mode::Compose, Action::Focus);
+            Line::styled(format!("{key} to answer"), theme::WARN)
+        }
+    }
+}
+
+/// Keys and what they answer, from the table of keys.
+fn answers(approval: &v1::Approval) -> impl Iterator<Item = (&'static str, String)> {
     let rows = KEYS.iter().filter(|row| {
         let answers = matches!(
             row.action,
@@ -242,34 +266,46 @@ fn answers(approval: &v1::Approval, width: usize, tall: bool) -> Vec<Line<'stati
         );
         row.modes.contains(&Mode::Card) && answers
     });
-    let rows = rows.filter_map(|row| {
+    rows.filter_map(|row| {
         let key = row.keys.first()?;
-        let rule = row.action == Action::Decide(ApprovalVerdict::Rule);
+        let is_rule = row.action == Action::Decide(ApprovalVerdict::Rule);
         let text = match &approval.rule {
-            Some(found) if rule => format!("{}: {}", row.help, rule_words(found)),
-            None if rule => return None,
+            Some(rule) if is_rule => format!("{}: {}", row.help, rule_words(rule)),
+            None if is_rule => return None,
             _ => row.help.to_owned(),
         };
         Some((*key, text))
-    });
-    if tall {
-        let row = |(key, text): (&'static str, String)| {
-            let key = Span::styled(format!("{key:<5}"), theme::PERSON);
-            wrap(
-                &[Span::raw(text)],
-                width,
-                Break::Words,
-                &Indent::marker(key),
-            )
-        };
-        return rows.flat_map(row).collect();
+    })
+}
+
+fn answers_in_rows(approval: &v1::Approval, width: usize) -> Vec<Line<'static>> {
+    let row = |(key, text): (&'static str, String)| {
+        let key = Span::styled(format!("{key:<5}"), theme::PERSON);
+        wrap(
+            &[Span::raw(text)],
+            width,
+            Break::Words,
+            &Indent::marker(key),
+        )
+    };
+    answers(approval).flat_map(row).collect()
+}
+
+/// As many answers in a row as fit.
+fn answers_in_line(approval: &v1::Approval, width: usize) -> Vec<Line<'static>> {
+    let mut rows: Vec<Line<'static>> = Vec::new();
+    for (key, text) in answers(approval) {
+        let answer = [
+            Span::styled(key, theme::PERSON),
+            Span::raw(format!(" {text}   ")),
+        ];
+        let columns: usize = answer.iter().map(Span::width).sum();
+        match rows.last_mut() {
+            Some(row) if row.width() + columns <= width + 3 => row.spans.extend(answer),
+            _ => rows.push(Line::from(answer.to_vec())),
+        }
     }
-    let mut spans = Vec::new();
-    for (key, text) in rows {
-        spans.push(Span::styled(key, theme::PERSON));
-        spans.push(Span::raw(format!(" {text}   ")));
-    }
-    wrap(&spans, width, Break::Words, &Indent::default())
+    rows
 }
 
 fn rule_words(rule: &v1::Rule) -> String {

@@ -277,8 +277,8 @@ impl Composer {
     }
 
     fn word_start(&self) -> usize {
-        let words = self.text[..self.cursor].unicode_word_indices();
-        words.last().map_or(0, |(start, _)| start)
+        let mut words = self.text[..self.cursor].unicode_word_indices();
+        words.next_back().map_or(0, |(start, _)| start)
     }
 
     fn word_end(&self) -> usize {

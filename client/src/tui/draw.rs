@@ -14,7 +14,11 @@ use super::{
     card,
     keys::{Action, Mode, Scroll, key_of},
     status,
-    text::amount,
+    text::{
+        amount,
+        safe::{self, Care},
+        wrap::cut,
+    },
     theme,
 };
 
@@ -160,16 +164,25 @@ fn welcome(app: &App) -> Vec<Line<'static>> {
     if !app.view.is_synced() {
         return vec![Line::styled("  loading the session", theme::DIM)];
     }
-    let place = super::text::safe::line(&app.view.session().cwd, super::text::safe::Care::Prose);
-    vec![
+    let place = safe::line(&app.view.session().cwd, Care::Prose);
+    let mut rows = vec![
         Line::from(vec![
             Span::styled("  Quire", theme::STRONG),
             Span::styled(format!("  {place}"), theme::DIM),
         ]),
         Line::default(),
-        Line::styled("  Say what to do. It goes on when you leave.", theme::PLAIN),
-        Line::styled("  ? shows all keys.", theme::DIM),
-    ]
+    ];
+    if app.mode() == Mode::Observe {
+        rows.push(Line::raw("  Nothing has been said yet."));
+    } else {
+        let help = key_of(Mode::Compose, Action::Help);
+        rows.push(Line::raw("  Say what to do. It goes on when you leave."));
+        rows.push(Line::styled(
+            format!("  {help} shows all keys."),
+            theme::DIM,
+        ));
+    }
+    rows
 }
 
 fn approval(frame: &mut Frame<'_>, app: &App, pane: Rect) {
@@ -196,24 +209,8 @@ fn approval(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     frame.render_widget(block, pane);
     let mut rows = app.card.shown().to_vec();
     rows.push(Line::default());
-    rows.extend(answers(app));
+    rows.extend(app.card.answers().iter().cloned());
     frame.render_widget(Paragraph::new(Text::from(rows)), inner);
-}
-
-/// The answers, or how to get to them.
-fn answers(app: &App) -> Vec<Line<'static>> {
-    match app.mode() {
-        Mode::Card => app.card.answers().to_vec(),
-        Mode::Word => vec![Line::styled("No, and this word to the model:", theme::WARN)],
-        Mode::Observe => vec![Line::styled(
-            "Someone else answers: you only watch.",
-            theme::DIM,
-        )],
-        Mode::Compose | Mode::Page => {
-            let key = key_of(Mode::Compose, Action::Focus);
-            vec![Line::styled(format!("{key} to answer"), theme::WARN)]
-        }
-    }
 }
 
 fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
@@ -224,6 +221,7 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
         let leave = key_of(Mode::Observe, Action::Detach);
         let help = key_of(Mode::Observe, Action::Help);
         let text = format!("you only watch this session · {leave} leaves · {help} shows all keys");
+        let text = format!("  {}", cut(&text, text_width(pane)));
         return show(frame, pane, vec![Line::styled(text, theme::DIM)]);
     }
     let rows = app.composer.rows(text_width(pane));
@@ -239,7 +237,7 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     });
     let mut lines: Vec<Line<'_>> = lines.collect();
     if app.composer.is_empty() {
-        lines = vec![placeholder(app)];
+        lines = vec![placeholder(app, text_width(pane))];
     }
     show(frame, pane, lines);
     let x = usize::from(pane.x + MARKER) + column;
@@ -250,7 +248,7 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     frame.set_cursor_position(Position::new(x, y));
 }
 
-fn placeholder(app: &App) -> Line<'static> {
+fn placeholder(app: &App, width: usize) -> Line<'static> {
     let text = match app.mode() {
         Mode::Word => "why not, or what to do instead",
         _ if app.view.running_turn().is_some() => "Enter joins the turn, Tab queues for the next",
@@ -258,7 +256,7 @@ fn placeholder(app: &App) -> Line<'static> {
     };
     Line::from(vec![
         Span::styled("› ", theme::PERSON),
-        Span::styled(text, theme::DIM),
+        Span::styled(cut(text, width), theme::DIM),
     ])
 }
 

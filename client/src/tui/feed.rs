@@ -1,6 +1,8 @@
 //! The watch on a session, taken up again by itself whenever it breaks.
 //!
-//! Nothing is shown twice and nothing is missed: each new watch begins at the view's cursor.
+//! Nothing is shown twice and nothing is missed: each new watch begins at the view's cursor. Other
+//! than [`link::Watch`](crate::link::Watch), which serves commands that print, it tells that the
+//! daemon is gone while it looks for it, never gives up, and leaves the view to the screen.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -15,8 +17,10 @@ use crate::{
 /// Events between a cursor and now beyond which a snapshot is wanted in their place.
 const SNAPSHOT_BEYOND: u64 = 5_000;
 
-/// Waits before looking for the daemon again: the first at once, the last for ever after.
-const WAITS_MS: [u64; 5] = [0, 50, 200, 500, 2_000];
+/// Waits before looking for the daemon again: the first at once, the last for ever after. They
+/// start anew only when an event came in between, so a daemon that keeps dying is not started over
+/// and over.
+const WAITS_MS: [u64; 6] = [0, 50, 200, 500, 2_000, 10_000];
 
 /// What the watch told.
 pub(super) enum News {
@@ -25,7 +29,7 @@ pub(super) enum News {
     /// The watch broke or could not be taken up again yet, for this reason.
     Lost(String),
     /// It has been taken up again over this connection.
-    Found(Connection),
+    Found(Box<Connection>),
     /// It never will be.
     Over(Failure),
 }
@@ -52,7 +56,7 @@ enum Lost {
 }
 
 enum State {
-    Live(Streaming<SessionServiceWatchResponse>),
+    Live(Box<Streaming<SessionServiceWatchResponse>>),
     Looking(Pin<Box<dyn Future<Output = Found> + Send>>),
 }
 
@@ -60,7 +64,9 @@ enum State {
 pub(super) struct Feed {
     source: Source,
     state: State,
-    /// Tries since it broke.
+    /// Where the view stood when the watch was last taken up.
+    seq: u64,
+    /// Tries since the last new event.
     tries: usize,
 }
 
@@ -74,7 +80,8 @@ impl Feed {
         let stream = watch(connection, &source.session, None).await?;
         Ok(Self {
             source,
-            state: State::Live(stream),
+            state: State::Live(Box::new(stream)),
+            seq: 0,
             tries: 0,
         })
     }
@@ -83,18 +90,15 @@ impl Feed {
     pub(super) async fn next(&mut self, cursor: impl Fn() -> v1::Cursor) -> News {
         match &mut self.state {
             State::Live(stream) => match stream.message().await {
-                Ok(Some(update)) => {
-                    self.tries = 0;
-                    News::Update(Box::new(update))
-                }
+                Ok(Some(update)) => News::Update(Box::new(update)),
                 Ok(None) => self.look(String::new(), cursor()),
                 Err(status) if is_lost(&status) => self.look(String::new(), cursor()),
                 Err(status) => News::Over(status.into()),
             },
             State::Looking(found) => match found.await {
                 Ok((connection, stream)) => {
-                    self.state = State::Live(stream);
-                    News::Found(connection)
+                    self.state = State::Live(Box::new(stream));
+                    News::Found(Box::new(connection))
                 }
                 Err(Lost::Again(failure)) => self.look(failure.to_string(), cursor()),
                 Err(Lost::Never(failure)) => News::Over(failure),
@@ -103,6 +107,10 @@ impl Feed {
     }
 
     fn look(&mut self, why: String, cursor: v1::Cursor) -> News {
+        if cursor.seq > self.seq {
+            self.tries = 0;
+        }
+        self.seq = cursor.seq;
         let wait = WAITS_MS[self.tries.min(WAITS_MS.len() - 1)];
         self.tries += 1;
         let source = self.source.clone();

@@ -37,5 +37,5 @@ pub use app::{App, Effect, Input, Leaving, Role, Setup};
 pub use calls::{Answer, Call, Ticket};
 pub use command::Setting;
 pub use draw::draw;
-pub use run::{Left, attach, introduction, start, watch_until_done};
+pub use run::{Left, Surroundings, attach, introduction, start, watch_until_done};
 pub use terminal::require_terminal;

@@ -9,7 +9,7 @@ use ratatui::{
 use super::{
     cell::{self, Look},
     command::COMMANDS,
-    keys::{Binding, KEYS, Mode, Scroll},
+    keys::{Action, Binding, KEYS, Mode, Scroll},
     text::{
         safe::Care,
         wrap::{Break, Indent, wrap},
@@ -101,10 +101,13 @@ impl Page {
     }
 }
 
+/// Which rows of the table of keys belong to a chapter.
+type Belongs = fn(&Binding) -> bool;
+
 /// The chapters of the help: a title, and which rows of the table belong to it.
-const CHAPTERS: [(&str, fn(&Binding) -> bool); 4] = [
-    ("Writing", |row| {
-        row.modes.contains(&Mode::Compose) && !everywhere(row)
+const CHAPTERS: [(&str, Belongs); 5] = [
+    ("Talking to the agent", |row| {
+        row.modes.contains(&Mode::Compose) && !everywhere(row) && !edits(row)
     }),
     ("When an approval is asked", |row| {
         !row.modes.contains(&Mode::Compose)
@@ -115,7 +118,12 @@ const CHAPTERS: [(&str, fn(&Binding) -> bool); 4] = [
         let written = [Mode::Compose, Mode::Card, Mode::Word];
         !written.iter().any(|mode| row.modes.contains(mode))
     }),
+    ("Writing", edits),
 ];
+
+fn edits(row: &Binding) -> bool {
+    matches!(row.action, Action::Edit(_))
+}
 
 fn everywhere(row: &Binding) -> bool {
     row.modes.len() > 3

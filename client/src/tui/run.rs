@@ -1,14 +1,11 @@
 //! The edge of the screen: waits for keys, updates, answers and signals, lets the [`App`] decide,
 //! and carries out what it says.
 
-use std::{
-    env,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt as _;
-use quire_proto::v1::{PromptMode, SessionServiceCreateRequest};
+use quire_proto::v1::{ClientWorld, PromptMode, SessionServiceCreateRequest};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -18,7 +15,7 @@ use tokio::{
 
 use super::{
     app::{App, Effect, Input, Leaving, Role, Setup},
-    ask::ask,
+    ask::{Subject, ask},
     calls::{Answer, Ticket},
     feed::{Feed, News, Source},
     terminal::{Screen, require_terminal},
@@ -33,6 +30,19 @@ use crate::{
 const FRAME: Duration = Duration::from_millis(33);
 /// Least time between two pictures while someone types.
 const KEY_FRAME: Duration = Duration::from_millis(8);
+
+/// What the screen is given to work with.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where the daemon lives, for when it has to be found again.
+    pub host: Host,
+    /// Made with [`introduction`].
+    pub connection: Connection,
+    /// This client's world, for a daemon that has lost the session's.
+    pub world: Option<ClientWorld>,
+    /// False for `NO_COLOR`.
+    pub colour: bool,
+}
 
 /// How the screen was left, and what it showed.
 #[derive(Debug)]
@@ -62,16 +72,20 @@ pub fn introduction(role: Role) -> Introduction {
 /// [`Exit::Usage`] without a terminal, before anything is made; whatever `create` is refused for;
 /// [`Exit::Failed`] when the terminal breaks or the session is deleted.
 pub async fn start(
-    host: &Host,
-    connection: Connection,
+    surroundings: Surroundings,
     create: SessionServiceCreateRequest,
     prompt: Option<String>,
 ) -> Result<Left, Failure> {
     require_terminal()?;
-    let answer = connection.sessions().create(create).await?;
+    let answer = surroundings.connection.sessions().create(create).await?;
     let session = answer.into_inner().session.unwrap_or_default();
-    let stage = Stage::open(host, connection, session.id, Role::Work).await?;
-    stage.play(prompt).await
+    let setup = Setup {
+        session: session.id,
+        role: Role::Work,
+        made_here: true,
+        colour: surroundings.colour,
+    };
+    Stage::open(surroundings, setup).await?.play(prompt).await
 }
 
 /// Shows a session, living or past, until the person leaves. `session` is its whole id.
@@ -80,14 +94,18 @@ pub async fn start(
 ///
 /// As for [`start`].
 pub async fn attach(
-    host: &Host,
-    connection: Connection,
+    surroundings: Surroundings,
     session: String,
     role: Role,
 ) -> Result<Left, Failure> {
     require_terminal()?;
-    let stage = Stage::open(host, connection, session, role).await?;
-    stage.play(None).await
+    let setup = Setup {
+        session,
+        role,
+        made_here: false,
+        colour: surroundings.colour,
+    };
+    Stage::open(surroundings, setup).await?.play(None).await
 }
 
 /// Shows a session until its turn has ended and nothing is queued, and gives back how it stands
@@ -97,18 +115,17 @@ pub async fn attach(
 ///
 /// As for [`start`].
 pub async fn watch_until_done(
-    host: &Host,
-    connection: Connection,
+    surroundings: Surroundings,
     session: String,
 ) -> Result<Left, Failure> {
-    attach(host, connection, session, Role::ObserveTurn).await
+    attach(surroundings, session, Role::ObserveTurn).await
 }
 
 /// Everything the loop waits for and acts on.
 struct Stage {
     app: App,
     feed: Feed,
-    session: String,
+    subject: Subject,
     line: watch::Sender<Connection>,
     answers: JoinSet<(Ticket, Answer)>,
 }
@@ -120,22 +137,22 @@ enum Next {
 }
 
 impl Stage {
-    async fn open(
-        host: &Host,
-        connection: Connection,
-        session: String,
-        role: Role,
-    ) -> Result<Self, Failure> {
+    async fn open(surroundings: Surroundings, setup: Setup) -> Result<Self, Failure> {
+        let Surroundings {
+            host,
+            connection,
+            world,
+            ..
+        } = surroundings;
         let source = Source {
-            host: host.clone(),
-            who: introduction(role),
-            session: session.clone(),
+            host,
+            who: introduction(setup.role),
+            session: setup.session.clone(),
         };
         let feed = Feed::open(source, &connection).await?;
-        let setup = Setup {
-            session: session.clone(),
-            role,
-            colour: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        let subject = Subject {
+            session: setup.session.clone(),
+            world,
         };
         let mut app = App::new(setup);
         let me = connection.hello().client_id.clone();
@@ -144,7 +161,7 @@ impl Stage {
         Ok(Self {
             app,
             feed,
-            session,
+            subject,
             line,
             answers: JoinSet::new(),
         })
@@ -161,7 +178,7 @@ impl Stage {
         // The terminal is given back before anything is told.
         drop(screen);
         Ok(Left {
-            session: self.session,
+            session: self.subject.session,
             why: why?,
             view: self.app.into_view(),
         })
@@ -220,7 +237,7 @@ impl Stage {
             News::Lost(why) => Input::LinkLost(why),
             News::Found(connection) => {
                 let me = connection.hello().client_id.clone();
-                self.line.send_replace(connection);
+                self.line.send_replace(*connection);
                 Input::LinkFound { me }
             }
             News::Over(failure) => return Err(failure),
@@ -231,9 +248,9 @@ impl Stage {
         for effect in effects {
             match effect {
                 Effect::Call(ticket, call) => {
-                    let (line, session) = (self.line.subscribe(), self.session.clone());
+                    let (line, subject) = (self.line.subscribe(), self.subject.clone());
                     self.answers
-                        .spawn(async move { (ticket, ask(line, session, call).await) });
+                        .spawn(async move { (ticket, ask(line, subject, call).await) });
                 }
                 Effect::Leave(why) => return Ok(Next::Leave(why)),
                 Effect::Suspend => screen.suspend()?,

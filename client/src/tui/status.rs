@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     app::{App, Link, Note},
+    cell::MARGIN,
     command::{APPROVE_POLICIES, SANDBOX_MODES},
     keys::{Action, Mode, key_of},
     text::{
@@ -18,6 +19,8 @@ use super::{
 
 /// Most rows of prompts that wait.
 const WAITING: usize = 4;
+/// Columns that words get before hints do.
+const WORDS: usize = 20;
 /// Most rows of a note.
 const NOTE: usize = 3;
 
@@ -30,16 +33,17 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
     };
     let mut hints = Vec::new();
     if since_ms > 0 {
-        hints.push(amount::elapsed(app.now_ms - since_ms));
+        hints.push(format!(" · {}", amount::elapsed(app.now_ms - since_ms)));
     }
     if app.mode() == Mode::Compose && app.view.running_turn().is_some() {
-        hints.push(format!(
-            "{} interrupts",
-            key_of(Mode::Compose, Action::Interrupt)
-        ));
+        let key = key_of(Mode::Compose, Action::Interrupt);
+        hints.push(format!(" · {key} interrupts"));
     }
-    let hints: String = hints.iter().map(|hint| format!(" · {hint}")).collect();
-    let room = width.saturating_sub(2 + hints.width());
+    let room_beside = |hints: &[String]| width.saturating_sub(2 + hints.concat().width());
+    while !hints.is_empty() && room_beside(&hints) < words.width().min(WORDS) {
+        hints.pop();
+    }
+    let (room, hints) = (room_beside(&hints), hints.concat());
     Line::from(vec![
         sign,
         Span::raw(cut(&words, room)),
@@ -202,25 +206,24 @@ fn part(weight: u8, text: impl Into<String>, style: ratatui::style::Style) -> Pa
     }
 }
 
-/// The settings left, the figures right.
+/// The settings left, below the text; the figures right.
 pub(super) fn status(app: &App, width: usize) -> Line<'static> {
     let (mut left, mut right) = (settings(app), figures(app));
+    let room = width.saturating_sub(MARGIN);
     loop {
         let (left_width, right_width) = (joined_width(&left), joined_width(&right));
         let gap = usize::from(left_width > 0 && right_width > 0) * 2;
-        if left_width + gap + right_width <= width {
-            let fill = width - left_width - right_width;
-            let mut spans = joined(left);
+        if left_width + gap + right_width <= room || left.len() + right.len() <= 1 {
+            let fill = room.saturating_sub(left_width + right_width);
+            let mut spans = vec![Span::raw(" ".repeat(MARGIN))];
+            spans.extend(joined(left));
             spans.push(Span::raw(" ".repeat(fill)));
             spans.extend(joined(right));
             return Line::from(spans);
         }
         let lightest = left.iter().chain(&right).map(|part| part.weight).min();
-        let Some(lightest) = lightest else {
-            return Line::default();
-        };
-        left.retain(|part| part.weight != lightest);
-        right.retain(|part| part.weight != lightest);
+        left.retain(|part| Some(part.weight) != lightest);
+        right.retain(|part| Some(part.weight) != lightest);
     }
 }
 
@@ -288,7 +291,7 @@ fn figures(app: &App) -> Vec<Part> {
 /// Clients attached besides this one.
 fn others(app: &App) -> usize {
     let me = match &app.link {
-        Link::Live { me } => me.as_str(),
+        Link::Live { me, .. } => me.as_str(),
         Link::Lost { .. } => "",
     };
     app.view

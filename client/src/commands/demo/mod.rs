@@ -27,7 +27,7 @@ use crate::{
         paint::{Ink, Paint},
         plain::{Plain, Target},
     },
-    tui,
+    tui::{self, Surroundings},
     view::View,
     world,
 };
@@ -125,8 +125,13 @@ async fn play(arguments: &Arguments, project: &Project, context: &Context, paint
 }
 
 async fn on_screen(link: &Link, session: Session, context: &Context) -> Result<View, Failure> {
-    let connection = link.connection().clone();
-    let left = tui::watch_until_done(&context.host, connection, session.id).await?;
+    let surroundings = Surroundings {
+        host: context.host.clone(),
+        connection: link.connection().clone(),
+        world: None,
+        colour: context.ends.colour,
+    };
+    let left = tui::watch_until_done(surroundings, session.id).await?;
     Ok(left.view)
 }
 

@@ -305,6 +305,26 @@ fn watching_a_turn_ends_with_it() {
 }
 
 #[test]
+fn a_turn_that_waits_for_keys_is_lent_this_clients_world_once_a_connection() {
+    let suspended = || {
+        Body::TurnSuspended(v1::TurnSuspended {
+            turn: 1,
+            reason: "no key for `openai`".into(),
+        })
+    };
+    let mut stage = Stage::new();
+    stage.turn_started();
+    assert_eq!(call(stage.event(suspended())).1, Call::LendWorld);
+    assert_eq!(stage.event(suspended()), []);
+    stage.input(Input::LinkLost(String::new()));
+    let found = Input::LinkFound { me: "c2".into() };
+    assert_eq!(call(stage.input(found)).1, Call::LendWorld);
+    let mut stage = Stage::with(Role::Observe);
+    stage.turn_started();
+    assert_eq!(stage.event(suspended()), []);
+}
+
+#[test]
 fn prompts_of_the_session_are_the_history() {
     let mut stage = Stage::new();
     stage.turn_started();

@@ -26,7 +26,7 @@ fn an_empty_session_says_where_it_is_and_what_to_do() {
     "                                                                        "
     "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Say what to do                                                        "
-    "openai/gpt-5.2 · workspace-write · asks on request                      "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
     "#);
 }
 
@@ -90,7 +90,7 @@ fn a_finished_turn_reads_from_top_to_bottom() {
     "                                                                        "
     "── Fix the failing test ────────────────────────────────── k3m9x2rt7w ──"
     "› Say what to do                                                        "
-    "openai/gpt-5.2 · workspace-write · asks on request          12.3k tokens"
+    "  openai/gpt-5.2 · workspace-write · asks on request        12.3k tokens"
     "#);
 }
 
@@ -115,7 +115,7 @@ fn text_streams_in_while_the_status_tells_what_is_awaited() {
     "⠋ the model writes · 12 s · Esc interrupts                              "
     "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Enter joins the turn, Tab queues for the next                         "
-    "openai/gpt-5.2 · workspace-write · asks on request                      "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
     "#);
 }
 
@@ -149,7 +149,7 @@ fn a_running_command_shows_the_end_of_its_output() {
     "⠋ running cargo test · 3 s · Esc interrupts                             "
     "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Enter joins the turn, Tab queues for the next                         "
-    "openai/gpt-5.2 · workspace-write · asks on request                      "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
     "#);
     stage.press("Ctrl+O");
     assert_snapshot!(stage.picture(72, 10), @r#"
@@ -162,7 +162,7 @@ fn a_running_command_shows_the_end_of_its_output() {
     "⠋ running cargo test · 3 s · Esc interrupts                             "
     "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Enter joins the turn, Tab queues for the next                         "
-    "openai/gpt-5.2 · workspace-write · asks on request                      "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
     "#);
 }
 
@@ -225,7 +225,7 @@ fn calls_say_how_they_ended_in_words() {
     "⠋ working · 0 s · Esc interrupts                            "
     "────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Enter joins the turn, Tab queues for the next             "
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
 }
 
@@ -296,7 +296,7 @@ fn plans_notices_and_failures_stand_out() {
     "                                                            "
     "────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Say what to do                                            "
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
 }
 
@@ -342,7 +342,7 @@ fn an_approval_shows_exactly_what_would_run() {
     "│ d    no, with a word to the model                                    │"
     "│ Esc  interrupt the turn                                              │"
     "╰──────────────────────────────────────────────────────────────────────╯"
-    "openai/gpt-5.2 · workspace-write · asks on request                      "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
     "#);
     stage.press("d");
     stage.write("use a branch");
@@ -350,6 +350,11 @@ fn an_approval_shows_exactly_what_would_run() {
     "› publish it                                                            "
     "                                                                        "
     "? git push  waits for an answer                                         "
+    "                                                                        "
+    "                                                                        "
+    "                                                                        "
+    "                                                                        "
+    "                                                                        "
     "                                                                        "
     "                                                                        "
     "                                                                        "
@@ -363,16 +368,11 @@ fn an_approval_shows_exactly_what_would_run() {
     "│ in      /home/u/sample                                               │"
     "│ why     a rule says to ask before `git push`                         │"
     "│                                                                      │"
-    "│ No, and this word to the model:                                      │"
-    "│                                                                      │"
-    "│                                                                      │"
-    "│                                                                      │"
-    "│                                                                      │"
-    "│                                                                      │"
+    "│ no, and this word to the model (Esc goes back):                      │"
     "╰──────────────────────────────────────────────────────────────────────╯"
     "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
     "› use a branch                                                          "
-    "openai/gpt-5.2 · workspace-write · asks on request                      "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
     "#);
 }
 
@@ -385,6 +385,8 @@ fn an_approval_waits_for_the_keyboard_while_something_is_written() {
     "  Quire  /home/u/sample                                     "
     "                                                            "
     "  Say what to do. It goes on when you leave.                "
+    "  ? shows all keys.                                         "
+    "                                                            "
     "                                                            "
     "! waits for an answer · 1 s · Esc interrupts                "
     "╭ Run this command? ───────────────────────────────────────╮"
@@ -394,12 +396,10 @@ fn an_approval_waits_for_the_keyboard_while_something_is_written() {
     "│ why     a rule says to ask before `git push`             │"
     "│                                                          │"
     "│ Tab to answer                                            │"
-    "│                                                          │"
-    "│                                                          │"
     "╰──────────────────────────────────────────────────────────╯"
     "────────────────────────────────────────────── k3m9x2rt7w ──"
     "› and then                                                  "
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
 }
 
@@ -438,7 +438,7 @@ fn an_approval_of_an_edit_shows_the_diff() {
     "│ d    no, with a word to the model                        │"
     "│ Esc  interrupt the turn                                  │"
     "╰──────────────────────────────────────────────────────────╯"
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
 }
 
@@ -460,11 +460,11 @@ fn an_approval_taller_than_the_screen_says_that_more_follows() {
     "│   echo 5                                                 │"
     "│   echo 6                                                 │"
     "│                                                          │"
-    "│ y yes, once   a yes, for this session   A yes, always,   │"
-    "│ by a rule: `git push`   n no   d no, with a word to the  │"
-    "│ model   Esc interrupt the turn                           │"
+    "│ y yes, once   a yes, for this session                    │"
+    "│ A yes, always, by a rule: `git push`   n no              │"
+    "│ d no, with a word to the model   Esc interrupt the turn  │"
     "╰────────────────────────────────────────── ↓ 27 rows more ╯"
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
     stage.press("Ctrl+End");
     assert_snapshot!(stage.picture(60, 16), @r#"
@@ -479,11 +479,11 @@ fn an_approval_taller_than_the_screen_says_that_more_follows() {
     "│ in      /home/u/sample                                   │"
     "│ why     a rule says to ask before `git push`             │"
     "│                                                          │"
-    "│ y yes, once   a yes, for this session   A yes, always,   │"
-    "│ by a rule: `git push`   n no   d no, with a word to the  │"
-    "│ model   Esc interrupt the turn                           │"
+    "│ y yes, once   a yes, for this session                    │"
+    "│ A yes, always, by a rule: `git push`   n no              │"
+    "│ d no, with a word to the model   Esc interrupt the turn  │"
     "╰──────────────────────────────────────────────────────────╯"
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
 }
 
@@ -527,7 +527,7 @@ fn prompts_that_wait_stand_above_the_composer() {
     "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
     "› two                                                                   "
     "  rows                                                                  "
-    "openai/gpt-5.2 · workspace-write · asks on request              2 queued"
+    "  openai/gpt-5.2 · workspace-write · asks on request            2 queued"
     "#);
 }
 
@@ -537,29 +537,14 @@ fn the_help_is_the_table_of_keys() {
     stage.press("?");
     assert_snapshot!(stage.picture(90, 70), @r#"
     "╭ Keys and commands ─────────────────────────────────────────────────────────── q closes ╮"
-    "│ Writing                                                                                │"
+    "│ Talking to the agent                                                                   │"
     "│   Enter                           send; while a turn runs: join it                     │"
     "│   Tab                             go to the approval that waits                        │"
     "│   Tab                             while a turn runs: queue for the next turn           │"
-    "│   Alt+Enter, Ctrl+J, Shift+Enter  new line; so does Enter after a `\`                  │"
     "│   Esc                             interrupt the turn                                   │"
-    "│   Up                              row up; from the first: older prompt                 │"
-    "│   Down                            row down; from the last: newer prompt                │"
     "│   Ctrl+C                          clear what is written                                │"
     "│   Ctrl+D                          leave; the turn goes on                              │"
     "│   ?                               this help                                            │"
-    "│   Backspace, Ctrl+H               remove the character before                          │"
-    "│   Delete, Ctrl+D                  remove the character under the cursor                │"
-    "│   Left, Ctrl+B                    left                                                 │"
-    "│   Right, Ctrl+F                   right                                                │"
-    "│   Ctrl+Left, Alt+Left, Alt+b      word left                                            │"
-    "│   Ctrl+Right, Alt+Right, Alt+f    word right                                           │"
-    "│   Home, Ctrl+A                    start of the line                                    │"
-    "│   End, Ctrl+E                     end of the line                                      │"
-    "│   Ctrl+W, Alt+Backspace           cut the word before                                  │"
-    "│   Ctrl+U                          cut to the start of the line                         │"
-    "│   Ctrl+K                          cut to the end of the line                           │"
-    "│   Ctrl+Y                          put back what was cut                                │"
     "│                                                                                        │"
     "│ When an approval is asked                                                              │"
     "│   y                               yes, once                                            │"
@@ -591,6 +576,23 @@ fn the_help_is_the_table_of_keys() {
     "│   q, Esc, ?                       close the page                                       │"
     "│   q, Ctrl+D                       leave; the turn goes on                              │"
     "│                                                                                        │"
+    "│ Writing                                                                                │"
+    "│   Alt+Enter, Ctrl+J, Shift+Enter  new line; so does Enter after a `\`                  │"
+    "│   Up                              row up; from the first: older prompt                 │"
+    "│   Down                            row down; from the last: newer prompt                │"
+    "│   Backspace, Ctrl+H               remove the character before                          │"
+    "│   Delete, Ctrl+D                  remove the character under the cursor                │"
+    "│   Left, Ctrl+B                    left                                                 │"
+    "│   Right, Ctrl+F                   right                                                │"
+    "│   Ctrl+Left, Alt+Left, Alt+b      word left                                            │"
+    "│   Ctrl+Right, Alt+Right, Alt+f    word right                                           │"
+    "│   Home, Ctrl+A                    start of the line                                    │"
+    "│   End, Ctrl+E                     end of the line                                      │"
+    "│   Ctrl+W, Alt+Backspace           cut the word before                                  │"
+    "│   Ctrl+U                          cut to the start of the line                         │"
+    "│   Ctrl+K                          cut to the end of the line                           │"
+    "│   Ctrl+Y                          put back what was cut                                │"
+    "│                                                                                        │"
     "│ Commands                                                                               │"
     "│   /help                           all keys and commands                                │"
     "│   /diff                           what this session changed                            │"
@@ -602,14 +604,12 @@ fn the_help_is_the_table_of_keys() {
     "│                                                                                        │"
     "│                                                                                        │"
     "│                                                                                        │"
-    "│                                                                                        │"
-    "│                                                                                        │"
     "╰────────────────────────────────────────────────────────────────────────────────────────╯"
-    "openai/gpt-5.2 · workspace-write · asks on request                                        "
+    "  openai/gpt-5.2 · workspace-write · asks on request                                      "
     "#);
     assert_snapshot!(stage.picture(44, 12), @r#"
     "╭ Keys and commands ───────────── q closes ╮"
-    "│ Writing                                  │"
+    "│ Talking to the agent                     │"
     "│   Enter                                  │"
     "│       send; while a turn runs: join it   │"
     "│   Tab                                    │"
@@ -617,9 +617,9 @@ fn the_help_is_the_table_of_keys() {
     "│   Tab                                    │"
     "│       while a turn runs: queue for the   │"
     "│       next turn                          │"
-    "│   Alt+Enter, Ctrl+J, Shift+Enter         │"
-    "╰───────────────────────── ↓ 112 rows more ╯"
-    "openai/gpt-5.2 · workspace-write            "
+    "│   Esc                                    │"
+    "╰───────────────────────── ↓ 114 rows more ╯"
+    "  openai/gpt-5.2 · workspace-write          "
     "#);
 }
 
@@ -662,19 +662,19 @@ fn a_narrow_terminal_keeps_what_matters() {
     "                                        "
     "                                        "
     "                                        "
-    "⠋ running cargo … · 0 s · Esc interrupts"
+    "⠋ running cargo test --workspace … · 0 s"
     "────────────────────────── k3m9x2rt7w ──"
     "› and a prompt that is wider than that  "
     "  as well                               "
-    "openai/gpt-5.2 · workspace-write        "
+    "  openai/gpt-5.2 · workspace-write      "
     "#);
     assert_snapshot!(stage.picture(12, 6), @r#"
     "            "
-    "⠋  · 0 s · E"
+    "⠋ running c…"
     "── k3m9x2rt7"
     "  than that "
     "  as well   "
-    "            "
+    "  workspace-"
     "#);
     // Nothing fits, nothing breaks.
     stage.picture(1, 1);
@@ -694,18 +694,18 @@ fn wide_characters_keep_their_columns() {
     assert_snapshot!(stage.picture(30, 14), @r#"
     "› 日本語のテストを直して      " Hidden by multi-width symbols: [(3, " "), (5, " "), (7, " "), (9, " "), (11, " "), (13, " "), (15, " "), (17, " "), (19, " "), (21, " "), (23, " ")]
     "                              "
-    "  修正しました。テストは*合格*" Hidden by multi-width symbols: [(3, " "), (5, " "), (7, " "), (9, " "), (11, " "), (13, " "), (15, " "), (17, " "), (19, " "), (21, " "), (23, " "), (26, " "), (28, " ")]
-    "  です。👩‍🔬 ok                 " Hidden by multi-width symbols: [(3, " "), (5, " "), (7, " "), (9, " ")]
+    "  修正しました。テストは合格で" Hidden by multi-width symbols: [(3, " "), (5, " "), (7, " "), (9, " "), (11, " "), (13, " "), (15, " "), (17, " "), (19, " "), (21, " "), (23, " "), (25, " "), (27, " "), (29, " ")]
+    "  す。👩‍🔬 ok                   " Hidden by multi-width symbols: [(3, " "), (5, " "), (7, " ")]
     "                              "
     "                              "
     "                              "
     "                              "
     "                              "
     "                              "
-    "⠋ work… · 0 s · Esc interrupts"
+    "⠋ working · 0 s               "
     "──────────────── k3m9x2rt7w ──"
     "› 次へ                        " Hidden by multi-width symbols: [(3, " "), (5, " ")]
-    "workspace-write               "
+    "  workspace-write             "
     "#);
 }
 
@@ -821,7 +821,7 @@ fn hostile_text_stays_text() {
     "│ d    no, with a word to the model                            │"
     "│ Esc  interrupt the turn                                      │"
     "╰──────────────────────────────────────────────────────────────╯"
-    "␛]0;owned␇␛]52;c;eA==␛\<U+009B>2J<U+202E>evil · workspace-write "
+    "  workspace-write                                               "
     "#);
 }
 
@@ -845,8 +845,8 @@ fn output_without_an_end_costs_no_more_than_what_is_shown() {
     "                                        "
     "⠋ working · 0 s · Esc interrupts        "
     "────────────────────────── k3m9x2rt7w ──"
-    "› Enter joins the turn, Tab queues for t"
-    "openai/gpt-5.2 · workspace-write        "
+    "› Enter joins the turn, Tab queues for… "
+    "  openai/gpt-5.2 · workspace-write      "
     "#);
 }
 
@@ -873,8 +873,8 @@ fn a_reader_who_scrolled_up_stays_there_while_text_comes_in() {
     "                                        "
     "⠋ working · 0 s · Esc interrupts        "
     "────────────────────────── k3m9x2rt7w ──"
-    "› Enter joins the turn, Tab queues for t"
-    "openai/gpt-5.2 · workspace-write        "
+    "› Enter joins the turn, Tab queues for… "
+    "  openai/gpt-5.2 · workspace-write      "
     "#);
     stage.press("PageDown");
     stage.press("PageDown");
@@ -904,14 +904,14 @@ fn watching_only_and_full_access_are_plain_to_see() {
     assert_snapshot!(stage.picture(76, 10), @r#"
     "  Quire  /home/u/sample                                                     "
     "                                                                            "
-    "  Say what to do. It goes on when you leave.                                "
-    "  ? shows all keys.                                                         "
+    "  Nothing has been said yet.                                                "
+    "                                                                            "
     "                                                                            "
     "                                                                            "
     "                                                                            "
     "────────────────────────────────────────────────────────────── k3m9x2rt7w ──"
-    "you only watch this session · q leaves · ? shows all keys                   "
-    "openai/gpt-5.2 ·  FULL ACCESS  · never asks                2 others attached"
+    "  you only watch this session · q leaves · ? shows all keys                 "
+    "  openai/gpt-5.2 ·  FULL ACCESS  · never asks              2 others attached"
     "#);
 }
 
@@ -932,7 +932,7 @@ fn a_lost_daemon_is_told_and_nothing_is_shown_twice() {
     "! reconnecting to the daemon · 2 s · Esc interrupts         "
     "────────────────────────────────────────────── k3m9x2rt7w ──"
     "› Enter joins the turn, Tab queues for the next             "
-    "openai/gpt-5.2 · workspace-write · asks on request          "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
     stage.input(Input::LinkFound { me: "c7".into() });
     stage.delta(2, 5, "a sentence");
@@ -964,7 +964,7 @@ fn cut_off_text_says_so() {
     "                                                  "
     "──────────────────────────────────── k3m9x2rt7w ──"
     "› Say what to do                                  "
-    "openai/gpt-5.2 · workspace-write · asks on request"
+    "  openai/gpt-5.2 · workspace-write                "
     "#);
 }
 

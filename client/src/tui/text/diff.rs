@@ -67,7 +67,8 @@ impl Position {
                 Some(advance(&mut self.new))
             }
         };
-        let text = line.strip_prefix([' ', '-', '+', '\\']).unwrap_or(line);
+        let text = line.strip_prefix([' ', '-', '+']).unwrap_or(line);
+        let text = text.strip_prefix("\\ ").unwrap_or(text);
         Row {
             number,
             sign,
@@ -134,8 +135,8 @@ mod tests {
           ⋯
         40 - x
         41 +     y
-           \  No newline at end o
-             f file
+           \ No newline at end of
+              file
         "#);
     }
 

@@ -132,11 +132,35 @@ fn list_marker(line: &str) -> (String, &str) {
     (String::new(), line)
 }
 
-/// Marks within a line: the opening and closing text, and how what lies between looks.
-const MARKS: [(&str, Style, bool); 3] = [
-    ("`", theme::CODE, true),
-    ("**", theme::STRONG, false),
-    ("*", theme::STRESS, false),
+/// A mark within a line, on both sides of what it marks.
+struct Mark {
+    text: &'static str,
+    style: Style,
+    /// What lies between may begin with a blank or another mark.
+    verbatim: bool,
+    /// It counts within a word, too, as scripts without spaces need.
+    within_word: bool,
+}
+
+const MARKS: [Mark; 3] = [
+    Mark {
+        text: "`",
+        style: theme::CODE,
+        verbatim: true,
+        within_word: true,
+    },
+    Mark {
+        text: "**",
+        style: theme::STRONG,
+        verbatim: false,
+        within_word: true,
+    },
+    Mark {
+        text: "*",
+        style: theme::STRESS,
+        verbatim: false,
+        within_word: false,
+    },
 ];
 
 /// Spans of one line of prose. The last mark may be `open` when more text is to come.
@@ -164,18 +188,18 @@ fn inline(line: &str, base: Style, open: bool) -> Vec<Span<'static>> {
 
 /// What the mark at the start of `text` holds, how it looks, and what follows it.
 fn marked(text: &str, before: Option<char>, open: bool) -> Option<(&str, Style, &str)> {
-    let (mark, style, verbatim) = MARKS.iter().find(|(mark, ..)| text.starts_with(mark))?;
-    let inside = &text[mark.len()..];
+    let mark = MARKS.iter().find(|mark| text.starts_with(mark.text))?;
+    let inside = &text[mark.text.len()..];
     // `2 * 3 * 4` and `a*b` are no stress.
-    let stands_free = before.is_none_or(|c| !c.is_alphanumeric());
+    let stands_free = before.is_none_or(|c| !c.is_alphanumeric() && c != '*');
     let begins = inside.starts_with(|c: char| !c.is_whitespace() && c != '*');
-    if !verbatim && !(stands_free && begins) {
+    if !(stands_free || mark.within_word) || !(begins || mark.verbatim) {
         return None;
     }
-    match inside.find(mark) {
+    match inside.find(mark.text) {
         Some(0) => None,
-        Some(end) => Some((&inside[..end], *style, &inside[end + mark.len()..])),
-        None if open && !inside.is_empty() => Some((inside, *style, "")),
+        Some(end) => Some((&inside[..end], mark.style, &inside[end + mark.text.len()..])),
+        None if open && !inside.is_empty() => Some((inside, mark.style, "")),
         None => None,
     }
 }
@@ -219,6 +243,8 @@ mod tests {
             ("2 * 3 * 4, a*b*c", "2 * 3 * 4, a*b*c"),
             ("an `open mark", "an `open mark"),
             ("snake_case_name", "snake_case_name"),
+            ("これは**太字**です", "これは|太字|です"),
+            ("a ** b ** c", "a ** b ** c"),
         ];
         for (source, want) in table {
             let spans = inline(source, theme::PLAIN, false);
