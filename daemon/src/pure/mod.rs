@@ -5,3 +5,4 @@ pub mod catalogue;
 pub mod codec;
 pub mod retry;
 pub mod sample;
+pub mod script;

@@ -13,25 +13,15 @@ pub(super) fn decode<'a>(codec: Codec, pieces: impl IntoIterator<Item = &'a [u8]
     for piece in pieces {
         let mut batch = Vec::new();
         let result = decoder.feed(piece, &mut batch);
-        join(&mut deltas, batch);
+        batch.into_iter().for_each(|delta| join(&mut deltas, delta));
         if let Err(error) = result {
             return (deltas, Some(error));
         }
     }
     let mut batch = Vec::new();
     let result = decoder.finish(&mut batch);
-    join(&mut deltas, batch);
+    batch.into_iter().for_each(|delta| join(&mut deltas, delta));
     (deltas, result.err())
-}
-
-fn join(deltas: &mut Vec<Delta>, batch: Vec<Delta>) {
-    for delta in batch {
-        match delta {
-            Delta::Text(text) => push_text(deltas, &text),
-            Delta::Reasoning(text) => push_reasoning(deltas, &text),
-            delta => deltas.push(delta),
-        }
-    }
 }
 
 /// Decodes an answer in one piece, after making sure that it does not matter how it is cut.

@@ -202,6 +202,15 @@ fn text<'a>(field: Option<&'a Text<'_>>) -> &'a str {
     field.map_or("", |text| &text.0)
 }
 
+/// Adds a delta; a text that follows a text becomes part of it.
+pub(in crate::pure) fn join(out: &mut Vec<Delta>, delta: Delta) {
+    match delta {
+        Delta::Text(piece) => push_text(out, &piece),
+        Delta::Reasoning(piece) => push_reasoning(out, &piece),
+        delta => out.push(delta),
+    }
+}
+
 fn push_text(out: &mut Vec<Delta>, piece: &str) {
     match out.last_mut() {
         Some(Delta::Text(text)) => text.push_str(piece),

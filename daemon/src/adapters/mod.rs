@@ -1,0 +1,3 @@
+//! What the ports ask for, done with real files, sockets and processes.
+
+pub mod model;
