@@ -3,12 +3,11 @@
 //! Each is built when first used: reading the machine's certificates costs milliseconds that a model
 //! on this very machine does not need.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{error::Error, sync::OnceLock, time::Duration};
 
 use reqwest::{Client, ClientBuilder, redirect};
+
+use crate::pure::codec::fault;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -21,23 +20,38 @@ pub(super) enum Reach {
     Network,
 }
 
-static LOOPBACK: Mutex<Option<Client>> = Mutex::new(None);
-static NETWORK: Mutex<Option<Client>> = Mutex::new(None);
+static LOOPBACK: OnceLock<Client> = OnceLock::new();
+static NETWORK: OnceLock<Client> = OnceLock::new();
 
 /// The client for servers there.
-pub(super) fn client(reach: Reach) -> Result<Client, reqwest::Error> {
+///
+/// # Errors
+///
+/// The cause, when TLS or the resolver can't be set up; the next caller tries again.
+pub(super) async fn client(reach: Reach) -> Result<&'static Client, String> {
     let shared = match reach {
         Reach::Loopback => &LOOPBACK,
         Reach::Network => &NETWORK,
     };
-    // Poisoned only by a panic while building, which leaves nothing half-made.
-    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(client) = &*shared {
-        return Ok(client.clone());
+    if let Some(client) = shared.get() {
+        return Ok(client);
     }
-    let client = build(reach)?;
-    *shared = Some(client.clone());
-    Ok(client)
+    let built = tokio::task::spawn_blocking(move || build(reach)).await;
+    let built = built.map_err(|error| error.to_string())?;
+    let client = built.map_err(innermost)?;
+    // Whoever builds at the same time may be first: then that one serves.
+    Ok(shared.get_or_init(|| client))
+}
+
+/// What really went wrong: the libraries wrap it several times. Without the URL, which may hold a
+/// secret.
+pub(super) fn innermost(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    fault::one_line(&cause.to_string())
 }
 
 fn build(reach: Reach) -> Result<Client, reqwest::Error> {

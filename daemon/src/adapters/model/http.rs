@@ -3,7 +3,7 @@
 //! A sample is one exchange. Nothing is retried here, no redirect is followed, and the key appears
 //! in no error. Dropping the stream closes the connection.
 
-use std::{error::Error as _, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::{
@@ -15,7 +15,7 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use super::{
     Endpoint, Key, OpenError, Timeouts,
     address::{full_url, reach, site},
-    client::{self, Reach},
+    client::{Reach, client, innermost},
 };
 use crate::{
     ports::model::{Deltas, Model},
@@ -111,8 +111,8 @@ impl Exchange {
 impl Line {
     /// Posts the request; answers with a success that is not plainly something else.
     async fn ask(&self, request: &Request) -> Result<Response, SampleError> {
-        let client = client::client(self.reach)
-            .map_err(|error| self.unreachable(&innermost(&error.without_url())))?;
+        let client = client(self.reach).await;
+        let client = client.map_err(|cause| self.unreachable(&cause))?;
         let sent = client
             .post(self.url.clone())
             .headers(self.headers.clone())
@@ -121,7 +121,7 @@ impl Line {
         let wait = self.timeouts.first_byte;
         let response = match timeout(wait, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.unreachable(&innermost(&error.without_url()))),
+            Ok(Err(error)) => return Err(self.unreachable(&innermost(error))),
             Err(_elapsed) => {
                 let message = format!("did not begin to answer within {wait:?}");
                 return Err(self.error(SampleErrorKind::Unreachable, &message));
@@ -171,7 +171,7 @@ impl Line {
         let body = match timeout(wait, read(response, sse::MAX_BODY)).await {
             Ok(Ok(body)) => body,
             Ok(Err(error)) => return Err(self.named(error)),
-            Err(_elapsed) => return Err(self.stalled()),
+            Err(_elapsed) => return Err(self.named(self.stalled())),
         };
         let mut decoder = self.codec.decoder();
         let mut deltas = Vec::new();
@@ -192,10 +192,11 @@ impl Line {
         self.error(SampleErrorKind::Unreachable, &message)
     }
 
+    /// Not yet named.
     fn stalled(&self) -> SampleError {
         let wait = self.timeouts.progress;
         let message = format!("stopped in the midst of its answer and was waited for {wait:?}");
-        self.error(SampleErrorKind::Cut, &message)
+        SampleError::new(SampleErrorKind::Cut, message)
     }
 
     fn error(&self, kind: SampleErrorKind, message: &str) -> SampleError {
@@ -269,7 +270,7 @@ impl Reading {
         if self.decoder.stage() == Stage::Said {
             return self.decoder.finish(out);
         }
-        let cause = innermost(&error.without_url());
+        let cause = innermost(error);
         let message = format!("broke off its answer: {cause}");
         Err(SampleError::new(SampleErrorKind::Cut, message))
     }
@@ -278,9 +279,7 @@ impl Reading {
         if self.decoder.stage() == Stage::Said {
             return self.decoder.finish(out);
         }
-        let wait = self.line.timeouts.progress;
-        let message = format!("stopped in the midst of its answer and was waited for {wait:?}");
-        Err(SampleError::new(SampleErrorKind::Cut, message))
+        Err(self.line.stalled())
     }
 
     fn failed(self: Box<Self>, error: SampleError, deltas: Vec<Delta>) -> Next {
@@ -304,7 +303,7 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, SampleErr
     let mut body = Vec::new();
     loop {
         let piece = response.chunk().await.map_err(|error| {
-            let cause = innermost(&error.without_url());
+            let cause = innermost(error);
             SampleError::new(
                 SampleErrorKind::Cut,
                 format!("broke off its answer: {cause}"),
@@ -356,17 +355,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(value.trim()).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
-}
-
-/// What really went wrong: the libraries wrap it several times.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = error.to_string();
-        source = error.source();
-    }
-    fault::one_line(&text)
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ pub(super) fn stream(events: &[&str]) -> String {
 pub(super) fn check_damaged(codec: Codec, fixture: &'static str) {
     let damage = prop::collection::vec((0..fixture.len(), any::<u8>()), 0..4);
     let cuts = prop::collection::vec(0..fixture.len(), 0..12);
-    proptest!(|(damage in damage, mut cuts in cuts)| {
+    let config = ProptestConfig::with_cases(64);
+    proptest!(config, |(damage in damage, mut cuts in cuts)| {
         let mut bytes = fixture.as_bytes().to_vec();
         for (at, byte) in damage {
             bytes[at] = byte;

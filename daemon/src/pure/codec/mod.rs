@@ -15,6 +15,7 @@ mod harness;
 mod offer;
 pub mod responses;
 pub mod sse;
+mod surrogate;
 mod wire;
 
 use serde::Deserialize;

@@ -346,7 +346,7 @@ mod tests {
         let want = [
             (Some(SampleErrorKind::RateLimited), 0),
             (Some(SampleErrorKind::RateLimited), 0),
-            (Some(SampleErrorKind::Cut), 2),
+            (Some(SampleErrorKind::Cut), 3),
             (None, 5),
         ];
         assert_eq!(kinds, want);
