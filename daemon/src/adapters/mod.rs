@@ -4,3 +4,6 @@
 pub mod files;
 pub mod growing;
 pub mod store;
+//! What the ports ask for, done with real files, sockets and processes.
+
+pub mod model;

@@ -12,3 +12,4 @@ pub mod retry;
 pub mod sample;
 pub mod transcript;
 pub mod turn;
+pub mod script;
