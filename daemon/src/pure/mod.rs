@@ -3,4 +3,5 @@
 
 pub mod config;
 pub mod policy;
+pub mod prompt;
 pub mod sample;
