@@ -1,0 +1,5 @@
+//! What `quired` does for a single command line, without becoming a daemon.
+
+pub mod config;
+pub mod doctor;
+mod world;
