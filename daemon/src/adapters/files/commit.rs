@@ -111,16 +111,20 @@ impl Change {
             .map(|bytes| Sha256::digest(bytes).into())
     }
 
-    /// The name of this change's file beside the one it replaces: the same for the same change, so
-    /// that nothing is left over when it is tried again.
     fn aside(&self) -> OsString {
-        let mut hash = Sha256::new();
-        hash.update(self.path.as_os_str().as_bytes());
-        hash.update(self.result().unwrap_or_default());
-        let hash = hash.finalize();
-        let name: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(".quire-{name}").into()
+        aside(&self.path, self.result())
     }
+}
+
+/// The name of the file beside `path` that holds its new content before it is exchanged, and the
+/// old one after: the same for the same change, so that a later daemon finds it.
+pub(super) fn aside(path: &Path, result: Option<[u8; 32]>) -> OsString {
+    let mut hash = Sha256::new();
+    hash.update(path.as_os_str().as_bytes());
+    hash.update(result.unwrap_or_default());
+    let hash = hash.finalize();
+    let name: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(".quire-{name}").into()
 }
 
 /// What has been done so far.
