@@ -124,7 +124,7 @@ mod tests {
         let table = [
             ("lib", "src/lib.rs", "src/long/index/table.rs"),
             ("tool", "src/ports/tool.rs", "tests/other/old.rs"),
-            ("wsi", "workspace/src/index.rs", "windows.ini.old"),
+            ("wsi", "workspace/src/index.rs", "sweets/waste/cities.rs"),
             ("Main", "src/Main.java", "src/Mxaxixn.java"),
         ];
         for (query, better, worse) in table {

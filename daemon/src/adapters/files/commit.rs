@@ -72,6 +72,11 @@ pub fn commit(changes: &[Change], umask: u32) -> Result<(), CommitError> {
             return Err(CommitError::Stale(change.path.clone()));
         }
     }
+    make(changes, umask)
+}
+
+/// [`commit`] without its first look at all files: each is looked at when its turn comes.
+pub(super) fn make(changes: &[Change], umask: u32) -> Result<(), CommitError> {
     let mut journal = Journal {
         umask,
         made: Vec::new(),

@@ -82,8 +82,8 @@ pub enum Problem {
     #[error("there is no such file: name an existing one, or add it with `*** Add File:`")]
     Absent,
     /// A chunk has no place, or several.
-    #[error(transparent)]
-    Misfit(#[from] Misfit),
+    #[error("{0}")]
+    Misfit(Box<Misfit>),
     /// It cannot be read.
     #[error("{}", describe(.0))]
     Unreadable(io::Error),
@@ -178,7 +178,8 @@ impl View<'_> {
         let after = if chunks.is_empty() {
             before.clone()
         } else {
-            apply(before, chunks).map_err(|misfit| wrong(path, misfit.into()))?
+            apply(before, chunks)
+                .map_err(|misfit| wrong(path, Problem::Misfit(Box::new(misfit))))?
         };
         let after = Some(Content::File(after));
         let target = match move_to {

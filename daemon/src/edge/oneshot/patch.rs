@@ -82,7 +82,7 @@ fn preview(patch: &Patch, plan: &Plan, base: &Path) -> String {
 fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mask);
-    mask.as_raw_mode().into()
+    mask.as_raw_mode() as u32
 }
 
 fn report(line: &str) {
