@@ -1,14 +1,7 @@
-//! The daemon's program. With `patch` it applies one patch and ends.
+//! The daemon's binary.
 
-use std::{env, io::Write, process::ExitCode};
+use std::{env, process::ExitCode};
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os().skip(1);
-    match arguments.next() {
-        Some(command) if command == "patch" => quired::edge::oneshot::patch::patch(arguments),
-        _ => {
-            let _ = writeln!(std::io::stderr(), "usage: quired patch [--check] < PATCH");
-            ExitCode::from(2)
-        }
-    }
+    quired::run(env::args_os().skip(1))
 }

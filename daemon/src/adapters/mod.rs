@@ -1,5 +1,8 @@
-//! What the ports look like on this machine: files, tools, workspaces.
+//! How the daemon touches the world: storage, processes, networks, files. Adapters import `pure` and
+//! `ports` and never the session or the edge.
 
 pub mod files;
 pub mod tools;
 pub mod workspace;
+pub mod growing;
+pub mod store;
