@@ -2,6 +2,8 @@
 //! `ports` and never the session or the edge.
 
 pub mod files;
+pub mod tools;
+pub mod workspace;
 pub mod growing;
 pub mod store;
 //! What the ports ask for, done with real files, sockets and processes.
