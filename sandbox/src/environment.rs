@@ -216,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_language_without_utf8_is_replaced() {
-        let table: &[(&[(&str, &str)], Option<&str>)] = &[
-            (&[], Some("C.UTF-8")),
+        let table = [
+            (&[][..], Some("C.UTF-8")),
             (&[("LANG", "de_DE.UTF-8")], Some("de_DE.UTF-8")),
             (&[("LANG", "de_DE.utf8"), ("LC_ALL", "C")], Some("C.UTF-8")),
             (&[("LANG", ""), ("LC_ALL", "en_GB.UTF-8")], Some("")),
@@ -226,7 +226,7 @@ mod tests {
             let result = scrub(&environment(given), Mode::ReadOnly);
             assert_eq!(
                 result.get("LANG").map(String::as_str),
-                *want,
+                want,
                 "for {given:?}"
             );
         }

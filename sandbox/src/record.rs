@@ -63,6 +63,8 @@ pub struct ExitRecord {
     /// Why it never ran, or why its end is not known; then it has neither code nor signal, or
     /// those of a shell (126, 127).
     pub error: Option<String>,
+    /// True when nothing of it ever ran.
+    pub never_ran: bool,
     /// Its time was up.
     pub timed_out: bool,
     /// Someone asked the keeper to stop it.
@@ -131,12 +133,18 @@ pub fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> io::Result<T> 
 pub fn start_time(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything: count from its end.
-    let field = stat
+    let fields: Vec<&str> = stat
         .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.split(' ').nth(19));
-    field
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        .map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
+    match (
+        fields.first(),
+        fields.get(19).and_then(|text| text.parse().ok()),
+    ) {
+        // Dead, and only waiting for its parent to take note.
+        (Some(&"Z" | &"X"), _) => Err(io::ErrorKind::NotFound.into()),
+        (_, Some(ticks)) => Ok(ticks),
+        (_, None) => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// The kernel's id of this boot.

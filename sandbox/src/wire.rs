@@ -53,7 +53,9 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// The job is not started, and never will be by this keeper.
+    /// The job's directory exists: it was started before, by another keeper.
+    AlreadyStarted,
+    /// The job is not started, and never will be by this keeper; why.
     Refused(String),
     /// The command runs, confined like this. Sent once to each connection, as its first frame, or
     /// as soon as it is so.

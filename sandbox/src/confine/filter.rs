@@ -219,7 +219,7 @@ const FORBIDDEN_WHEN: &[Conditional] = &[
     ),
     when!(
         libc::SYS_ioctl,
-        [part(1, SeccompCmpOp::Eq, libc::TIOCSTI as u64)],
+        [part(1, SeccompCmpOp::Eq, libc::TIOCSTI)],
         "types into a terminal for its user"
     ),
     when!(

@@ -235,7 +235,7 @@ fn dev(devices: Vec<(&'static str, OwnedFd)>) -> Result<(), MountError> {
             fs::write(dev.join(name), "")?;
         }
         fs::write(UNREADABLE_FILE, "")?;
-        fs::set_permissions(UNREADABLE_FILE, fs::Permissions::from_mode(0))
+        fs::set_permissions(UNREADABLE_FILE, fs::Permissions::from_mode(0o000))
     };
     make().step(|| "fill `/dev`".to_owned())?;
     for (name, node) in devices {

@@ -390,11 +390,10 @@ impl Planner {
                 .get(name)
                 .map(PathBuf::from)
                 .and_then(|path| existing(&path));
-            let writable = given.is_some_and(|path| {
-                matches!(
-                    self.seen_through(&path),
-                    Some(View::Host(Write::Yes) | View::Scratch(_))
-                )
+            // In a scratch directory only its top is there.
+            let writable = given.is_some_and(|path| match self.plan.views.get(&path) {
+                Some(View::Scratch(_)) => true,
+                _ => self.seen_through(&path) == Some(&View::Host(Write::Yes)),
             });
             if environment.contains_key(name) && !writable {
                 self.plan.environment.insert(name, None);

@@ -190,7 +190,8 @@ pub(crate) fn ignore_signal(signal: libc::c_int) {
     }
 }
 
-/// Gives every signal its default disposition, so that the command inherits none of ours.
+/// Lets every signal through with its default disposition, so that the command inherits none of
+/// ours.
 pub(crate) fn default_signals() {
     for signal in 1..=64 {
         // SAFETY: `SIG_DFL` is a valid disposition and runs no code of ours; signals that can't be
@@ -198,5 +199,11 @@ pub(crate) fn default_signals() {
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
         }
+    }
+    // SAFETY: `sigemptyset` initialises the set before it is read.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
     }
 }

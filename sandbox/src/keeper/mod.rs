@@ -69,28 +69,23 @@ pub(crate) fn keep() -> i32 {
             return 2;
         }
     };
-    let refuse = |message: String| {
-        let _ = io::Write::write_all(&mut &first, &Event::Refused(message).encode());
-        1
-    };
     let began = Began {
         instant: Instant::now(),
         ms: unix_ms(),
     };
-    let home = match settle(&spec, began) {
-        Ok(home) => home,
-        Err(message) => return refuse(message),
-    };
-    let client = match first
-        .try_clone()
-        .and_then(|stream| Client::new(stream, decoder))
-    {
-        Ok(client) => client,
-        Err(error) => return refuse(error.to_string()),
-    };
-    match Keeper::start(&spec, home, began, client) {
+    let ready = settle(&spec, began).and_then(|home| {
+        let client = first
+            .try_clone()
+            .and_then(|stream| Client::new(stream, decoder));
+        let keeper = client.and_then(|client| Keeper::start(&spec, home, began, client));
+        keeper.map_err(|error| Event::Refused(format!("cannot keep a job: {error}")))
+    });
+    match ready {
         Ok(mut keeper) => keeper.run(),
-        Err(error) => refuse(format!("cannot keep a job: {error}")),
+        Err(refusal) => {
+            let _ = io::Write::write_all(&mut &first, &refusal.encode());
+            1
+        }
     }
 }
 
@@ -130,32 +125,43 @@ struct Home {
 }
 
 /// Leaves the daemon's session, and makes the job's directory with all that says "this job runs".
-fn settle(spec: &JobSpec, began: Began) -> Result<Home, String> {
+fn settle(spec: &JobSpec, began: Began) -> Result<Home, Event> {
+    let cannot = |what: &str, error: io::Error| Event::Refused(format!("cannot {what}: {error}"));
     // Already the leader of a session when started by hand.
     let _ = rustix::process::setsid();
     sys::ignore_signal(libc::SIGPIPE);
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(|error| format!("cannot own processes: {error}"))?;
-    let directory = &spec.directory;
-    match fs::DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(format!(
-                "the job `{}` was started before",
-                directory.display()
-            ));
+        .map_err(|error| cannot("own processes", error.into()))?;
+    // Made whole beside its place and then renamed: nobody ever sees a job that is started but
+    // answers nowhere. The same file system keeps this and the command's doings in order, so that
+    // after a power loss a job without a directory has changed nothing there.
+    let part = spec
+        .directory
+        .with_extension(format!("new-{}", std::process::id()));
+    let settled = live_in(&part, began).and_then(|home| {
+        fs::rename(&part, &spec.directory)?;
+        Ok(home)
+    });
+    settled.map_err(|error| {
+        let _ = fs::remove_dir_all(&part);
+        match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotADirectory => Event::AlreadyStarted,
+            _ => cannot(&format!("make `{}`", spec.directory.display()), error),
         }
-        Err(error) => return Err(format!("cannot make `{}`: {error}", directory.display())),
-    }
-    live_in(directory, began)
-        .map_err(|error| format!("cannot settle in `{}`: {error}", directory.display()))
+    })
 }
 
 fn live_in(directory: &Path, began: Began) -> io::Result<Home> {
+    // Left by a keeper of the same number that was killed in this moment.
+    let _ = fs::remove_dir_all(directory);
+    fs::DirBuilder::new().mode(0o700).create(directory)?;
     // Whatever umask we were started with.
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    // From within, since the address of a socket has little room.
+    // From within, since the address of a socket has little room. We stay: the name changes, the
+    // directory does not.
     env::set_current_dir(directory)?;
     let listener = UnixListener::bind(SOCKET_FILE)?;
     listener.set_nonblocking(true)?;
@@ -580,6 +586,7 @@ impl Keeper {
             })) => {
                 // A program that is missing ends as it would in a shell; the rest never ran.
                 record.code = matches!(failure.code(), 126 | 127).then_some(failure.code());
+                record.never_ran = true;
                 record.error = Some(message);
             }
             Some(Finish::Lost) | None => {

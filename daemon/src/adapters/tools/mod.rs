@@ -1,0 +1,3 @@
+//! The tools the model may use, one a file.
+
+pub mod exec;
