@@ -16,3 +16,8 @@ pub mod config;
 pub mod guides;
 pub mod models;
 pub mod small_file;
+//! How the daemon touches the world: storage, processes, networks. Adapters import `pure` and
+//! `ports` and never the session or the edge.
+
+pub mod jobs;
+pub mod tools;

@@ -147,3 +147,5 @@ fn cut(text: &str, most: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+pub mod exec;
