@@ -12,6 +12,7 @@
 pub mod binaries;
 pub mod exchange;
 pub mod home;
+pub mod layers;
 pub mod model;
 pub mod process;
 pub mod repo;
