@@ -2,7 +2,10 @@
 //! directory in which everything started on its behalf ends with it.
 
 use std::{
-    env, fs,
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +17,7 @@ use crate::{
     binaries::binaries,
     model::{MockModel, Wire},
     process::Invocation,
+    terminal::Terminal,
     wait,
 };
 
@@ -117,19 +121,40 @@ impl Home {
     /// Any program, in the environment that [`Self::quire`] gets.
     #[must_use]
     pub fn program(&self, program: &Path) -> Invocation {
-        // PATH is inherited: the tools that tests and fixtures need may be anywhere.
-        let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-        Invocation::new(program)
-            .dir(&self.work())
-            .env("PATH", path)
-            .env("HOME", self.user())
-            .env("QUIRE_HOME", self.quire_home())
-            .env("LANG", "C.UTF-8")
-            .env("TERM", "dumb")
-            .env("SHELL", "/bin/sh")
-            .env(KEY_VARIABLE, MockModel::KEY)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
+        let invocation = Invocation::new(program).dir(&self.work());
+        let environment = self.environment().into_iter();
+        environment.fold(invocation, |invocation, (key, value)| {
+            invocation.env(key, value)
+        })
+    }
+
+    /// `quire` with these arguments in a terminal of 100 by 30 characters.
+    #[must_use]
+    pub fn terminal<const N: usize>(&self, args: [&str; N]) -> Terminal {
+        let mut environment = self.environment();
+        environment.insert("TERM", "xterm-256color".into());
+        Terminal::start(&binaries().quire(), &args, &environment, &self.work())
+    }
+
+    /// The whole environment that programs of this home get: no keys but the mock model's, nothing
+    /// of the user who runs the tests but where programs are.
+    #[must_use]
+    pub fn environment(&self) -> BTreeMap<&'static str, OsString> {
+        BTreeMap::from([
+            // The tools that tests and fixtures need may be anywhere.
+            (
+                "PATH",
+                env::var_os("PATH").unwrap_or("/usr/bin:/bin".into()),
+            ),
+            ("HOME", self.user().into()),
+            ("QUIRE_HOME", self.quire_home().into()),
+            ("LANG", "C.UTF-8".into()),
+            ("TERM", "dumb".into()),
+            ("SHELL", "/bin/sh".into()),
+            (KEY_VARIABLE, MockModel::KEY.into()),
+            ("GIT_CONFIG_GLOBAL", "/dev/null".into()),
+            ("GIT_CONFIG_NOSYSTEM", "1".into()),
+        ])
     }
 
     /// What the last daemon wrote about itself, if there was one.

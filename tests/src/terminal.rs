@@ -1,6 +1,8 @@
 //! A real terminal for the TUI: a pseudo-terminal with an emulator behind it.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs::{File, OpenOptions},
     io::Write as _,
     num::NonZero,
@@ -22,12 +24,17 @@ use crate::{
 /// What gives a program a controlling terminal; from util-linux.
 const SETSID: &str = "/usr/bin/setsid";
 
+/// Lines of the terminal.
+const ROWS: NonZero<u16> = NonZero::new(30).expect("30 is not 0");
+
+/// Characters in a line of it.
+const COLUMNS: NonZero<u16> = NonZero::new(100).expect("100 is not 0");
+
 /// A program in a terminal of its own. Dropping it kills the program.
 pub struct Terminal {
     child: Child,
     master: File,
     output: Captured,
-    size: (u16, u16),
 }
 
 impl Terminal {
@@ -37,7 +44,7 @@ impl Terminal {
         Path::new(SETSID).is_file()
     }
 
-    /// Starts `program` in a terminal of `columns` times `rows`, in this environment and directory.
+    /// Starts `program` in a terminal of 100 by 30 characters, in this environment and directory.
     ///
     /// # Panics
     ///
@@ -46,9 +53,8 @@ impl Terminal {
     pub fn start(
         program: &Path,
         args: &[&str],
-        environment: &[(&str, &str)],
+        environment: &BTreeMap<&str, OsString>,
         directory: &Path,
-        (columns, rows): (u16, u16),
     ) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal is free");
         grantpt(&master).expect("the terminal is ours");
@@ -60,8 +66,8 @@ impl Terminal {
         let slave = OpenOptions::new().read(true).write(true).open(name);
         let slave = slave.expect("the terminal is ours");
         let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
+            ws_row: ROWS.get(),
+            ws_col: COLUMNS.get(),
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
@@ -72,7 +78,7 @@ impl Terminal {
             .arg(program)
             .args(args)
             .env_clear()
-            .envs(environment.iter().copied())
+            .envs(environment)
             .current_dir(directory)
             .stdin(twin())
             .stdout(twin())
@@ -85,7 +91,6 @@ impl Terminal {
             child,
             master,
             output: Captured::reading(Some(reader)),
-            size: (columns, rows),
         }
     }
 
@@ -103,7 +108,7 @@ impl Terminal {
     /// The screen as a person sees it, and the state of the terminal.
     #[must_use]
     pub fn screen(&self) -> vt100::Screen {
-        parse(self.size, &self.output.bytes())
+        parse(&self.output.bytes())
     }
 
     /// Waits until the screen shows `text`.
@@ -121,9 +126,7 @@ impl Terminal {
     ///
     /// When it isn't in time, with what it shows instead.
     pub fn until(&self, what: &str, holds: impl Fn(&vt100::Screen) -> bool) {
-        let held = self
-            .output
-            .wait_bytes(|bytes| holds(&parse(self.size, bytes)));
+        let held = self.output.wait_bytes(|bytes| holds(&parse(bytes)));
         assert!(
             held,
             "the screen never showed {what}:\n{}",
@@ -159,9 +162,8 @@ impl Drop for Terminal {
     }
 }
 
-fn parse((columns, rows): (u16, u16), bytes: &[u8]) -> vt100::Screen {
-    let at_least_one = |length| NonZero::new(length).unwrap_or(NonZero::<u16>::MIN);
-    let mut parser = vt100::Parser::new(at_least_one(rows), at_least_one(columns), 0);
+fn parse(bytes: &[u8]) -> vt100::Screen {
+    let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
     parser.process(bytes);
     parser.screen().clone()
 }
@@ -176,15 +178,14 @@ mod tests {
             return crate::skip::skip("no setsid from util-linux");
         }
         let script = "test -t 0 && stty size && read word </dev/tty && echo got $word; exit 7";
-        let environment = [("PATH", "/usr/bin:/bin"), ("TERM", "xterm")];
+        let environment = BTreeMap::from([("PATH", "/usr/bin:/bin".into())]);
         let mut terminal = Terminal::start(
             Path::new("/bin/sh"),
             &["-c", script],
             &environment,
             Path::new("/"),
-            (80, 24),
         );
-        terminal.shows("24 80");
+        terminal.shows("30 100");
         terminal.types("hello\n");
         terminal.shows("got hello");
         assert_eq!(terminal.finish(), 7);

@@ -51,8 +51,8 @@ fn answered(wire: Wire) -> Value {
     } else {
         "input"
     };
-    let list = body[list].as_array_mut().unwrap();
-    list.extend(more.as_array().unwrap().clone());
+    let list = body[list].as_array_mut().expect("a list");
+    list.extend(more.as_array().expect("a list").clone());
     body
 }
 
@@ -100,7 +100,8 @@ fn a_breach_fails_the_test() {
 
 #[test]
 fn each_fault_fails_as_often_as_told() {
-    let table: [(Fault, fn(std::io::Result<Answer>) -> bool); 6] = [
+    type Fails = fn(std::io::Result<Answer>) -> bool;
+    let table: [(Fault, Fails); 6] = [
         (Fault::Status(429, Some(7)), |answer| {
             answer.is_ok_and(|answer| {
                 answer.status == 429 && answer.head.contains(&"retry-after: 7".to_owned())

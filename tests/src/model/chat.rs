@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Piece,
-    check::{Breaches, Offered, Seen, Tools, call_id},
+    check::{Breaches, Offered, Seen, Tools, call_id, text},
     script::{Part, Reply},
 };
 
@@ -141,17 +141,6 @@ impl Conversation {
                 "{at}: before it, call `{id}` needs its tool message"
             ));
         }
-    }
-}
-
-fn text(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect(),
-        _ => String::new(),
     }
 }
 

@@ -137,6 +137,18 @@ pub(super) fn call_id(step: usize, nth: usize) -> String {
     format!("call_s{step}_{nth}")
 }
 
+/// The text of a message's content, be it one text or a list of parts.
+pub(super) fn text(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let texts = parts.iter().filter_map(|part| part["text"].as_str());
+            texts.collect()
+        }
+        _ => String::new(),
+    }
+}
+
 impl Tools {
     /// The call that `part` stands for, `None` when it is no call.
     pub(super) fn concrete(&self, part: &Part) -> Option<Concrete> {

@@ -65,6 +65,38 @@ pub struct Request {
     pub step: Option<usize>,
 }
 
+impl Request {
+    /// What the model is told in this request of the n-th call of a reply; `None` when that call
+    /// has no outcome in it.
+    #[must_use]
+    pub fn outcome(&self, step: usize, nth: usize) -> Option<String> {
+        let id = check::call_id(step, nth);
+        let (list, name, text) = match self.wire {
+            Wire::Responses => ("input", "call_id", "output"),
+            Wire::Chat => ("messages", "tool_call_id", "content"),
+        };
+        let entries = self.body[list].as_array()?;
+        let of_call = |entry: &&Value| entry[name] == id.as_str() && !entry[text].is_null();
+        entries
+            .iter()
+            .find(of_call)
+            .map(|entry| check::text(&entry[text]))
+    }
+
+    /// Names of the tools on offer.
+    #[must_use]
+    pub fn tools(&self) -> Vec<String> {
+        let tools = self.body["tools"].as_array().into_iter().flatten();
+        let names = tools.map(|tool| match self.wire {
+            Wire::Responses => &tool["name"],
+            Wire::Chat => &tool["function"]["name"],
+        });
+        names
+            .filter_map(|name| Some(name.as_str()?.to_owned()))
+            .collect()
+    }
+}
+
 /// A running server. Dropping it ends it and, unless the test has failed already, fails the test if
 /// any request broke the rules of its format.
 pub struct MockModel {
