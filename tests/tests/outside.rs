@@ -78,16 +78,47 @@ fn the_fix_script_is_played_over_both_wires() {
 }
 
 #[test]
-fn many_edits_and_large_output_are_survived() {
-    for script in ["edit20", "bigout"] {
-        let home = Home::new();
-        let Some(checks) = available(&home) else {
-            return;
-        };
-        let repo = Repo::calc(&home);
-        let (_server, base_url) = serve(&home, &checks, script);
-        home.configure(&provider(&base_url, Wire::Responses));
-        let run = home.quire(["exec", "go"]).dir(repo.directory()).run();
-        assert_eq!(run.code, 0, "playing {script}: {}", run.stderr);
+fn twenty_edits_land() {
+    let home = Home::new();
+    let Some(checks) = available(&home) else {
+        return;
+    };
+    let file = |nth: usize| {
+        let content = format!("def f(x):\n    return x + {nth}\n");
+        (format!("src/mod_{nth:02}.py"), content)
+    };
+    let files: Vec<_> = (0..20).map(file).collect();
+    let borrowed = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()));
+    let repo = Repo::with(&home, "modules", &borrowed.collect::<Vec<_>>());
+    let (_server, base_url) = serve(&home, &checks, "edit20");
+    home.configure(&provider(&base_url, Wire::Responses));
+    let run = home.quire(["exec", "go"]).dir(repo.directory()).run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for (nth, (path, _)) in files.iter().enumerate() {
+        let want = format!("    # adjusted by step {nth}\n    y = x * 2\n    return y + {nth}\n");
+        assert!(
+            repo.read(path).contains(&want),
+            "{path}: {}",
+            repo.read(path)
+        );
     }
+}
+
+#[test]
+fn twenty_megabytes_of_output_reach_the_model_cut() {
+    let home = Home::new();
+    let Some(checks) = available(&home) else {
+        return;
+    };
+    let (_server, base_url) = serve(&home, &checks, "bigout");
+    home.configure(&provider(&base_url, Wire::Responses));
+    let run = home.quire(["exec", "go"]).run();
+    assert_eq!(
+        (run.code, run.stdout.trim_end()),
+        (0, "The output was large."),
+        "{}",
+        run.stderr
+    );
 }

@@ -33,10 +33,8 @@ fn running(home: &Home) {
 fn check_ran_once(home: &Home, model: &MockModel) {
     let waited = home.quire(["wait", "@last"]).run();
     assert_eq!(waited.code, 0, "{}", waited.stderr);
-    assert_eq!(
-        fs::read_to_string(home.work().join("runs")).unwrap(),
-        "run\n"
-    );
+    let runs = fs::read_to_string(home.work().join("runs")).expect("it ran");
+    assert_eq!(runs, "run\n");
     let requests = model.requests();
     assert_eq!(
         requests.len(),
