@@ -10,9 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
-use crate::wait::{self, PATIENCE};
+use crate::wait::PATIENCE;
 
 /// A command about to be run.
 pub struct Invocation {
@@ -198,7 +201,7 @@ impl Running {
     #[must_use]
     pub fn finish(mut self) -> Finished {
         let left = self.limit.saturating_sub(self.started.elapsed());
-        let status = wait::within(left, || self.child.try_wait().ok().flatten());
+        let status = ended(&mut self.child, left);
         let wall = self.started.elapsed();
         let Some(status) = status else {
             self.end();
@@ -229,6 +232,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Waits for a child's end without looking again and again, so that benches may time it; `None`
+/// after `limit`.
+pub(crate) fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
+        .unwrap_or_else(|error| panic!("a child that nobody waited for is there: {error}"));
+    let limit = Timespec::try_from(limit).expect("limits are short");
+    let mut handles = [PollFd::new(&handle, PollFlags::IN)];
+    // An interrupted poll counts as the limit reached; no test runner is sent signals.
+    poll(&mut handles, Some(&limit)).ok()?;
+    child.try_wait().ok().flatten()
 }
 
 /// Exit code; 128 + N when signal N ended the process.

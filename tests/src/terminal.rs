@@ -17,8 +17,8 @@ use rustix::{
 };
 
 use crate::{
-    process::{Captured, code},
-    wait,
+    process::{Captured, code, ended},
+    wait::PATIENCE,
 };
 
 /// What gives a program a controlling terminal; from util-linux.
@@ -147,10 +147,13 @@ impl Terminal {
     /// When it doesn't end in time.
     #[must_use]
     pub fn finish(&mut self) -> i32 {
-        let status = wait::until_some("the program in the terminal to end", || {
-            self.child.try_wait().ok().flatten()
-        });
-        code(status)
+        match ended(&mut self.child, PATIENCE) {
+            Some(status) => code(status),
+            None => panic!(
+                "the program in the terminal does not end:\n{}",
+                self.screen().contents()
+            ),
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Conversation {
         breaches.rule(open, || {
             format!("{at}: no open call `{id}` for this tool message")
         });
-        self.seen.answered.insert(id);
+        self.seen.outcome(id, &text(content));
     }
 
     fn closed(&mut self, at: &str, breaches: &mut Breaches) {

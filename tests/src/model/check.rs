@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quire_proto::id::JobId;
 use serde_json::{Map, Value};
 
 use super::script::{Part, Reply};
@@ -14,6 +15,17 @@ pub(super) struct Seen {
     pub(super) answered: BTreeSet<String>,
     /// Texts of the assistant, oldest first.
     pub(super) said: Vec<String>,
+    /// The newest job that an outcome names.
+    pub(super) job: Option<JobId>,
+}
+
+impl Seen {
+    /// A call has its outcome.
+    pub(super) fn outcome(&mut self, call: String, text: &str) {
+        let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+        self.job = words.find_map(|word| word.parse().ok()).or(self.job.take());
+        self.answered.insert(call);
+    }
 }
 
 /// The tools a request offers.
@@ -232,9 +244,19 @@ mod tests {
             let seen = Seen {
                 answered: answered.iter().map(|id| (*id).to_owned()).collect(),
                 said: said.iter().map(|text| (*text).to_owned()).collect(),
+                job: None,
             };
             assert_eq!(due(&replies, &seen), want, "for {seen:?}");
         }
+    }
+
+    #[test]
+    fn the_newest_job_is_known_by_its_name() {
+        let job = JobId::random();
+        let mut seen = Seen::default();
+        seen.outcome("a".into(), &format!("still runs as job `{job}`, see there"));
+        seen.outcome("b".into(), "nothing here names one");
+        assert_eq!(seen.job, Some(job));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Piece,
-    check::{Breaches, Offered, Seen, Tools, call_id},
+    check::{Breaches, Offered, Seen, Tools, call_id, text},
     script::{Part, Reply},
 };
 
@@ -179,7 +179,7 @@ impl Conversation {
             None => format!("{at}: no open call `{id}` for this output"),
             Some(_) => format!("{at}: the output of `{id}` is of another type than its call"),
         });
-        self.seen.answered.insert(id);
+        self.seen.outcome(id, &text(output));
     }
 }
 

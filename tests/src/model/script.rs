@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use quire_proto::id::JobId;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -96,7 +97,8 @@ impl Reply {
         Self::default().and(Part::Read(path.to_owned()))
     }
 
-    /// An answer that calls this tool.
+    /// An answer that calls this tool. `{job}` in the arguments becomes the newest job that an
+    /// outcome has named.
     #[must_use]
     pub fn call(tool: &str, arguments: Value) -> Self {
         Self::default().and(Part::Call(tool.to_owned(), arguments))
@@ -173,6 +175,19 @@ impl Reply {
     pub fn cached(mut self, tokens: u64) -> Self {
         self.cached_tokens = tokens;
         self
+    }
+
+    /// With `{job}` in its calls replaced.
+    pub(super) fn naming(&self, job: Option<&JobId>) -> Self {
+        let name = job.map_or("no-job", JobId::as_str);
+        let mut reply = self.clone();
+        for part in &mut reply.parts {
+            if let Part::Call(_, arguments) = part {
+                let text = arguments.to_string().replace("{job}", name);
+                *arguments = serde_json::from_str(&text).unwrap_or_default();
+            }
+        }
+        reply
     }
 
     /// All of its text.

@@ -235,6 +235,7 @@ async fn answer(
         None => &aside,
         Some(step) => shared.replies.get(step).unwrap_or(&after),
     };
+    let reply = &reply.naming(seen.job.as_ref());
     let pieces = match wire {
         Wire::Responses => responses::encode(step.unwrap_or_default(), reply, &tools, &body),
         Wire::Chat => chat::encode(step.unwrap_or_default(), reply, &tools, &body),
