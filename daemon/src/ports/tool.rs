@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use futures_util::future::BoxFuture;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{Access, FileChange, Intent, Outcome, OutcomeStatus, Policy, item},
+    v1::{Access, FileChange, Intent, JobEnded, Outcome, OutcomeStatus, Policy, item},
 };
 
 use crate::pure::sample::{Call, ToolSpec};
@@ -118,8 +118,11 @@ pub trait Tool: Send + Sync {
     ) -> BoxFuture<'static, Finished>;
 }
 
-/// Interrupts what a call runs; the future ends when it is really dead.
-pub trait Stopper: Send + Sync {
-    /// Stops the job, if it still runs.
+/// The jobs that calls leave running.
+pub trait RunningJobs: Send + Sync {
+    /// Stops the job, if it still runs. Ends when its whole process tree is dead.
     fn stop(&self, job: JobId) -> BoxFuture<'static, ()>;
+
+    /// Ends when the job has, with how; at once when it already has, or is not known.
+    fn ended(&self, job: JobId) -> BoxFuture<'static, JobEnded>;
 }

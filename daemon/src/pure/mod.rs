@@ -1,4 +1,14 @@
 //! Decisions without effects: no clock, no disk, no socket. A test reads these sources and fails
 //! when one of them names `tokio`, `std::fs`, `std::net` or a clock, or imports from a layer above.
 
+pub mod catalogue;
+pub mod codec;
+pub mod config;
+pub mod patch;
+pub mod policy;
+pub mod prompt;
+pub mod request;
+pub mod retry;
 pub mod sample;
+pub mod transcript;
+pub mod turn;

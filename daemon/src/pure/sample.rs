@@ -148,6 +148,8 @@ pub enum Stop {
 pub enum SampleErrorKind {
     /// No key, or the provider refuses it. Not sent again.
     Credentials,
+    /// The model or its provider is not configured, or wrongly. Not sent again.
+    Configuration,
     /// The provider says that the request itself is wrong. Not sent again.
     BadRequest,
     /// Too many requests for now.

@@ -1,0 +1,22 @@
+//! Changes to files, planned against the disk and then made all or not at all.
+//!
+//! [`plan()`] reads and decides; [`commit()`] writes. Between the two a plan can be shown, judged and
+//! written down. Paths are resolved once, by [`resolve()`]; from then on no symbolic link is
+//! followed, so the path that was judged is the path that is opened.
+
+mod commit;
+mod hidden;
+mod open;
+mod plan;
+mod resolve;
+mod stage;
+mod swap;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::{CommitError, commit};
+pub use hidden::Hidden;
+pub use open::{Content, fingerprint, open_file, read_file};
+pub use plan::{Bounds, Change, Plan, PlanError, plan};
+pub use resolve::{Resolved, follow, normal, resolve};

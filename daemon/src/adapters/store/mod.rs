@@ -1,0 +1,282 @@
+//! The event store: every session's log in one SQLite database, the one source of truth.
+//!
+//! An event is written once, never changed, and carries a checksum chained to the one before it. The
+//! session's summary is written in the same transaction, so lists need no log. Writes are acknowledged
+//! after their commit: [`Durability::Plain`] survives `kill -9`, [`Durability::Barrier`] also a loss of
+//! power. Nothing here knows what an event means.
+
+mod chain;
+mod error;
+mod reader;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use prost::Message as _;
+use quire_proto::{
+    id::{RequestId, SessionId},
+    v1::{self, SessionState},
+};
+use tokio::sync::{Semaphore, oneshot};
+
+pub use error::StoreError;
+use reader::Readers;
+use writer::{Bodies, Message, Pending, Row, Write, Writer};
+
+/// Writes that may wait for the thread; the next one waits to be let in.
+const WAITING: usize = 256;
+
+/// The store. Clones share one database; it closes when the last is dropped.
+#[derive(Clone)]
+pub struct Store {
+    writer: mpsc::Sender<Message>,
+    waiting: Arc<Semaphore>,
+    readers: Arc<Readers>,
+}
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of this process. Costs microseconds.
+    Plain,
+    /// The machine losing power, for this write and all before it. Costs milliseconds.
+    Barrier,
+}
+
+/// Events to add to a session's log.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Whose log.
+    pub session: SessionId,
+    /// Dense, and following the newest event. May be empty, to change the summary alone.
+    pub events: Vec<v1::Event>,
+    /// The session as these events leave it.
+    pub summary: v1::Session,
+    /// What the acknowledgement promises.
+    pub durability: Durability,
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// Those put away too.
+    pub include_archived: bool,
+    /// Only those of this workspace.
+    pub workspace: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+    /// Only those after this one in the list: its `active_ms` and id.
+    pub before: Option<(i64, SessionId)>,
+}
+
+impl Listing {
+    /// The `limit` sessions with the newest activity, without those put away.
+    #[must_use]
+    pub fn newest(limit: u32) -> Self {
+        Self {
+            include_archived: false,
+            workspace: None,
+            limit,
+            before: None,
+        }
+    }
+}
+
+impl Store {
+    /// Opens the database at `path`, making it if there is none; its directory must exist. An older
+    /// schema is copied beside it and brought forward. Blocks for milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Newer`], and then nothing was touched; [`StoreError::Unusable`],
+    /// [`StoreError::Corrupt`], [`StoreError::Full`] or [`StoreError::Io`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = schema::open_writer(path)?;
+        let (writer, inbox) = mpsc::channel();
+        thread::Builder::new()
+            .name("store".into())
+            .stack_size(512 << 10)
+            .spawn(move || Writer::new(connection, inbox).run())
+            .map_err(|source| StoreError::Unusable {
+                path: path.to_owned(),
+                source: Arc::new(source),
+            })?;
+        Ok(Self {
+            writer,
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            readers: Readers::new(path),
+        })
+    }
+
+    /// Adds events to a session's log. Returns after the commit; dropping the future does not take
+    /// back what was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OutOfOrder`] and [`StoreError::Missing`] when the caller's picture is wrong,
+    /// [`StoreError::Full`] when it may be tried again, [`StoreError::Io`], [`StoreError::Corrupt`] or
+    /// [`StoreError::Closed`] when it may not.
+    pub async fn append(&self, append: Append) -> Result<(), StoreError> {
+        let write = Write::Append {
+            bodies: bodies(&append.events),
+            row: row(&append.summary),
+            session: append.session,
+        };
+        self.write(write, append.durability).await.map(|_id| ())
+    }
+
+    /// Makes a session with its first events, as a barrier. Returns its id, or the id of the session
+    /// that the same request made before; then nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub async fn create(
+        &self,
+        session: SessionId,
+        request: &RequestId,
+        events: &[v1::Event],
+        summary: &v1::Session,
+    ) -> Result<SessionId, StoreError> {
+        let write = Write::Create {
+            session,
+            request: request.as_str().to_owned(),
+            bodies: bodies(events),
+            row: row(summary),
+        };
+        self.write(write, Durability::Barrier).await
+    }
+
+    /// Removes a session and its log, as a barrier.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub async fn delete(&self, session: &SessionId) -> Result<(), StoreError> {
+        let write = Write::Delete {
+            session: session.clone(),
+        };
+        self.write(write, Durability::Barrier).await.map(|_id| ())
+    }
+
+    /// Events after `after`, oldest first: at most `limit`, fewer when they are large, none only when
+    /// there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] when any of them is not what was written, [`StoreError::Missing`],
+    /// [`StoreError::Io`] or [`StoreError::Closed`].
+    pub async fn events(
+        &self,
+        session: &SessionId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<v1::Event>, StoreError> {
+        let session = session.clone();
+        self.readers
+            .read(move |on| reader::events(on, &session, after, limit))
+            .await
+    }
+
+    /// Sessions, newest activity first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::Io`] or [`StoreError::Closed`].
+    pub async fn sessions(&self, listing: Listing) -> Result<Vec<v1::Session>, StoreError> {
+        self.readers
+            .read(move |on| reader::sessions(on, &listing))
+            .await
+    }
+
+    /// One session by its whole id.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn session(&self, id: &SessionId) -> Result<Option<v1::Session>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |on| reader::session(on, &id)).await
+    }
+
+    /// Sessions that `name` may mean: an id, the beginning of one, a whole title, or `@last` for the
+    /// one with the newest activity. A whole id means that session alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn find(&self, name: &str) -> Result<Vec<v1::Session>, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |on| reader::find(on, &name)).await
+    }
+
+    /// Sessions whose summary tells of a turn not ended or of queued prompts, longest waiting first.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn unfinished(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.readers.read(reader::unfinished).await
+    }
+
+    /// Commits what waits, empties the write-ahead log into the database and refuses all that comes
+    /// after. Closing twice is fine.
+    ///
+    /// # Errors
+    ///
+    /// Why the log could not be emptied. What was acknowledged is safe all the same.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.readers.close();
+        let (reply, answer) = oneshot::channel();
+        if self.writer.send(Message::Close(reply)).is_err() {
+            return Ok(());
+        }
+        // No answer: another close was first.
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    async fn write(&self, write: Write, durability: Durability) -> Result<SessionId, StoreError> {
+        let permit = Arc::clone(&self.waiting)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending {
+            write,
+            durability,
+            reply,
+            permit,
+        };
+        self.writer
+            .send(Message::Write(Box::new(pending)))
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+fn bodies(events: &[v1::Event]) -> Bodies {
+    let body = |event: &v1::Event| (event.seq, event.encode_to_vec());
+    events.iter().map(body).collect()
+}
+
+fn row(summary: &v1::Session) -> Row {
+    let unfinished_state = matches!(
+        summary.state(),
+        SessionState::Running | SessionState::NeedsApproval | SessionState::Suspended
+    );
+    Row {
+        title: summary.title.clone(),
+        workspace: summary.workspace.clone(),
+        active_ms: summary.active_ms,
+        archived: summary.archived,
+        unfinished: unfinished_state || summary.running_turn != 0 || summary.queued_prompts != 0,
+        summary: summary.encode_to_vec(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Connections that only read, and what is asked through them.
+//!
+//! Every answer is one snapshot of the database. Events are checked against their chain as they are
+//! read: what comes back is what was written, or an error that names the first event that is not.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prost::Message as _;
+use quire_proto::{id::SessionId, v1};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{Listing, StoreError, chain::Chain, schema};
+
+/// Reads that run at once; the rest wait their turn.
+const CONNECTIONS: usize = 2;
+
+/// Bytes of events after which a page ends early.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Most sessions that [`find`] names.
+const FOUND: u32 = 20;
+
+const COLUMNS: &str = "id, title, workspace, active_ms, archived, head_seq, summary";
+
+/// A few connections, opened when first needed.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    turns: Semaphore,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            path: path.to_owned(),
+            idle: Mutex::new(Vec::new()),
+            turns: Semaphore::new(CONNECTIONS),
+        })
+    }
+
+    /// Runs `query` in one read transaction, off the async threads.
+    pub(super) async fn read<T, F>(self: &Arc<Self>, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
+        let this = Arc::clone(self);
+        let read = spawn_blocking(move || this.read_here(query));
+        // The runtime is ending when the closure was not run.
+        read.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// No read starts after this, and idle connections are gone, so that the writer is the last.
+    pub(super) fn close(&self) {
+        self.turns.close();
+        self.idle().clear();
+    }
+
+    fn read_here<T>(
+        &self,
+        query: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.path)?,
+        };
+        let result = query(&connection.transaction()?);
+        // A connection that met a failure may have cached it.
+        if !self.turns.is_closed() && !matches!(&result, Err(error) if error.is_final()) {
+            self.idle().push(connection);
+        }
+        result
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Events after `after`, at most `limit` and about [`PAGE_BYTES`], at least one unless there is none.
+pub(super) fn events(
+    on: &Transaction<'_>,
+    session: &SessionId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<v1::Event>, StoreError> {
+    let (number, head) = head(on, session)?;
+    if after >= head.seq {
+        return Ok(Vec::new());
+    }
+    let mut link = link_at(on, session, number, after)?;
+    let mut select = on.prepare_cached(
+        "SELECT seq, body, chain FROM events WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let mut rows = select.query(params![number, after.cast_signed(), limit])?;
+    let rot = |seq| move |error| StoreError::in_session(error, session, seq);
+    let mut events = Vec::new();
+    let (mut last, mut bytes) = (after, 0);
+    while let Some(row) = rows.next().map_err(rot(last + 1))? {
+        let (event, size) = checked(row, session, last + 1, &mut link)?;
+        events.push(event);
+        last += 1;
+        bytes += size;
+        if bytes >= PAGE_BYTES {
+            return Ok(events);
+        }
+    }
+    // Nothing ties the newest event to a later one, but the session's row knows its link.
+    let short = last < head.seq && last - after < u64::from(limit);
+    let forged = last == head.seq && link != head.link;
+    if short || forged {
+        let seq = if short { last + 1 } else { last };
+        return Err(StoreError::Damaged {
+            session: session.clone(),
+            seq,
+        });
+    }
+    Ok(events)
+}
+
+struct Head {
+    seq: u64,
+    link: Chain,
+}
+
+fn head(on: &Transaction<'_>, session: &SessionId) -> Result<(i64, Head), StoreError> {
+    on.prepare_cached("SELECT number, head_seq, head_chain FROM sessions WHERE id = ?1")?
+        .query_row([session.as_str()], |row| {
+            let seq = row.get::<_, i64>(1)?.cast_unsigned();
+            let link = row.get(2)?;
+            Ok((row.get(0)?, Head { seq, link }))
+        })
+        .optional()
+        .map_err(|error| StoreError::in_session(error, session, 1))?
+        .ok_or_else(|| StoreError::Missing(session.clone()))
+}
+
+/// The link of event `seq`, from which the next is computed.
+fn link_at(
+    on: &Transaction<'_>,
+    session: &SessionId,
+    number: i64,
+    seq: u64,
+) -> Result<Chain, StoreError> {
+    if seq == 0 {
+        return Ok(Chain::START);
+    }
+    on.prepare_cached("SELECT chain FROM events WHERE session = ?1 AND seq = ?2")?
+        .query_row(params![number, seq.cast_signed()], |row| row.get(0))
+        .optional()
+        .map_err(|error| StoreError::in_session(error, session, seq))?
+        .ok_or_else(|| StoreError::Damaged {
+            session: session.clone(),
+            seq,
+        })
+}
+
+/// The event in `row` if it is what was written as `seq`, and the size of its body.
+fn checked(
+    row: &Row<'_>,
+    session: &SessionId,
+    seq: u64,
+    link: &mut Chain,
+) -> Result<(v1::Event, usize), StoreError> {
+    let wrong = || StoreError::Damaged {
+        session: session.clone(),
+        seq,
+    };
+    let found = row.get::<_, i64>(0).map_err(|_| wrong())?.cast_unsigned();
+    let body = row.get_ref(1)?.as_blob().map_err(|_| wrong())?;
+    let stored: Chain = row.get(2).map_err(|_| wrong())?;
+    *link = link.next(session, found, body);
+    if found != seq || stored != *link {
+        return Err(wrong());
+    }
+    let event = v1::Event::decode(body).map_err(|_| wrong())?;
+    Ok((event, body.len()))
+}
+
+/// Sessions, newest activity first.
+pub(super) fn sessions(
+    on: &Transaction<'_>,
+    listing: &Listing,
+) -> Result<Vec<v1::Session>, StoreError> {
+    let (before_ms, before_id) = match &listing.before {
+        Some((active_ms, id)) => (*active_ms, id.as_str()),
+        // Sorts after every id.
+        None => (i64::MAX, "~"),
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM sessions
+         WHERE (?1 OR NOT archived) AND (?2 IS NULL OR workspace = ?2)
+           AND (active_ms, id) < (?3, ?4)
+         ORDER BY active_ms DESC, id DESC LIMIT ?5"
+    );
+    let mut select = on.prepare_cached(&sql)?;
+    let rows = select.query_map(
+        params![
+            listing.include_archived,
+            listing.workspace,
+            before_ms,
+            before_id,
+            listing.limit
+        ],
+        summary,
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One session by its whole id.
+pub(super) fn session(
+    on: &Transaction<'_>,
+    id: &SessionId,
+) -> Result<Option<v1::Session>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
+    let mut select = on.prepare_cached(&sql)?;
+    Ok(select.query_row([id.as_str()], summary).optional()?)
+}
+
+/// Sessions that `name` may mean.
+pub(super) fn find(on: &Transaction<'_>, name: &str) -> Result<Vec<v1::Session>, StoreError> {
+    if name == "@last" {
+        return sessions(on, &Listing::newest(1));
+    }
+    // `~` sorts after every letter of an id.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM sessions WHERE (id >= ?1 AND id < ?1 || '~') OR title = ?1
+         ORDER BY id = ?1 DESC, active_ms DESC LIMIT ?2"
+    );
+    let mut select = on.prepare_cached(&sql)?;
+    let mut found: Vec<_> = select
+        .query_map(params![name, FOUND], summary)?
+        .collect::<Result<_, _>>()?;
+    if found.first().is_some_and(|session| session.id == name) {
+        found.truncate(1);
+    }
+    Ok(found)
+}
+
+/// Sessions that an earlier daemon left with something to do, longest waiting first.
+pub(super) fn unfinished(on: &Transaction<'_>) -> Result<Vec<SessionId>, StoreError> {
+    let sql = "SELECT id FROM sessions WHERE unfinished ORDER BY active_ms, id";
+    let mut select = on.prepare_cached(sql)?;
+    let ids: Vec<String> = select
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+}
+
+/// The session as last told; what its own columns say when that cannot be read any more.
+fn summary(row: &Row<'_>) -> rusqlite::Result<v1::Session> {
+    let whole = v1::Session::decode(row.get_ref(6)?.as_blob()?);
+    let id: String = row.get(0)?;
+    if let Ok(session) = whole
+        && session.id == id
+    {
+        return Ok(session);
+    }
+    tracing::error!(session = id, "the summary of a session is damaged");
+    Ok(v1::Session {
+        id,
+        title: row.get(1)?,
+        workspace: row.get(2)?,
+        active_ms: row.get(3)?,
+        archived: row.get(4)?,
+        head_seq: row.get::<_, i64>(5)?.cast_unsigned(),
+        ..v1::Session::default()
+    })
+}

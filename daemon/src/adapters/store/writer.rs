@@ -1,0 +1,383 @@
+//! The one thread that writes, in groups: whatever waits is one transaction and one commit.
+//!
+//! A write is checked against the session's newest event before any of its rows is written, so a
+//! refused write costs its group nothing. A failed commit fails the whole group. After a failure of
+//! the disk no more is written: a retried fsync reports success for pages the kernel has dropped.
+
+use std::{
+    collections::HashMap,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use quire_proto::id::SessionId;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, named_params, params};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Durability, StoreError, chain::Chain};
+
+/// How long nothing must be written before the write-ahead log is emptied.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Most writes in one transaction, so that the first of a burst does not wait for all of it.
+const GROUP: usize = 128;
+
+/// What the thread is sent.
+pub(super) enum Message {
+    Write(Box<Pending>),
+    /// Empties the write-ahead log and ends the thread.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A write that someone waits for.
+pub(super) struct Pending {
+    pub(super) write: Write,
+    pub(super) durability: Durability,
+    pub(super) reply: oneshot::Sender<Result<SessionId, StoreError>>,
+    /// Held until the answer, which bounds how many wait.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// One change, encoded by the one who asks.
+pub(super) enum Write {
+    /// Answers with the session's id.
+    Append {
+        session: SessionId,
+        bodies: Bodies,
+        row: Row,
+    },
+    /// Answers with the id of the session that the request made, now or earlier.
+    Create {
+        session: SessionId,
+        request: String,
+        bodies: Bodies,
+        row: Row,
+    },
+    /// Answers with the session's id.
+    Delete { session: SessionId },
+}
+
+/// Events as stored, with their seq.
+pub(super) type Bodies = Vec<(u64, Vec<u8>)>;
+
+/// What the table of sessions keeps for lists and look-ups.
+pub(super) struct Row {
+    pub(super) title: String,
+    pub(super) workspace: String,
+    pub(super) active_ms: i64,
+    pub(super) archived: bool,
+    pub(super) unfinished: bool,
+    pub(super) summary: Vec<u8>,
+}
+
+/// Where a session's log ends.
+#[derive(Clone, Copy)]
+struct Head {
+    number: i64,
+    seq: u64,
+    chain: Chain,
+}
+
+/// Newest events by session; `None` for a session that is gone.
+type Heads = HashMap<SessionId, Option<Head>>;
+
+/// State of the thread.
+pub(super) struct Writer {
+    connection: Connection,
+    inbox: Receiver<Message>,
+    /// As committed.
+    heads: Heads,
+    /// True when the write-ahead log may hold something.
+    dirty: bool,
+    /// Why nothing is written any more.
+    failed: Option<StoreError>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, inbox: Receiver<Message>) -> Self {
+        Self {
+            connection,
+            inbox,
+            heads: HashMap::new(),
+            // An earlier daemon may have been killed with a full log.
+            dirty: true,
+            failed: None,
+        }
+    }
+
+    /// Writes until it is told to close or nobody can ask any more.
+    pub(super) fn run(mut self) {
+        loop {
+            let message = if self.dirty {
+                self.inbox.recv_timeout(QUIET)
+            } else {
+                self.inbox
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match message {
+                Ok(Message::Write(first)) => {
+                    if let Some(closing) = self.write_group(*first) {
+                        return self.close(closing);
+                    }
+                }
+                Ok(Message::Close(reply)) => return self.close(reply),
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Disconnected) => return self.settle(),
+            }
+        }
+    }
+
+    fn close(mut self, reply: oneshot::Sender<Result<(), StoreError>>) {
+        self.settle();
+        let result = self.failed.take().map_or(Ok(()), Err);
+        drop(self.connection);
+        let _nobody_waits = reply.send(result);
+    }
+
+    /// Moves the write-ahead log into the database and empties it.
+    fn settle(&mut self) {
+        if self.failed.is_none() && self.dirty {
+            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let done = self.connection.query_row(checkpoint, [], |_| Ok(()));
+            self.note_failure(done.map_err(StoreError::from).err());
+        }
+        self.dirty = false;
+    }
+
+    fn note_failure(&mut self, error: Option<StoreError>) {
+        if let Some(error) = error.filter(StoreError::is_final) {
+            tracing::error!(?error, "the event store takes no more writes");
+            self.failed = Some(error);
+        }
+    }
+
+    /// Commits `first` and all that waits with it. Returns a request to close met on the way.
+    fn write_group(&mut self, first: Pending) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+        let mut group = vec![first];
+        let mut closing = None;
+        while group.len() < GROUP && closing.is_none() {
+            match self.inbox.try_recv() {
+                Ok(Message::Write(pending)) => group.push(*pending),
+                Ok(Message::Close(reply)) => closing = Some(reply),
+                Err(_none_waits) => break,
+            }
+        }
+        let results = match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.commit(&group),
+        };
+        match results {
+            Ok(results) => answer(group, results),
+            Err(error) => {
+                let results = vec![Err(error.clone()); group.len()];
+                if self.failed.is_none() {
+                    self.note_failure(Some(error));
+                }
+                answer(group, results);
+            }
+        }
+        closing
+    }
+
+    fn commit(&mut self, group: &[Pending]) -> Result<Vec<Answer>, StoreError> {
+        self.dirty = true;
+        let barrier = group
+            .iter()
+            .any(|pending| pending.durability == Durability::Barrier);
+        // Has no effect inside a transaction.
+        self.connection.execute_batch(if barrier {
+            "PRAGMA synchronous=FULL"
+        } else {
+            "PRAGMA synchronous=NORMAL"
+        })?;
+        let transaction = self.connection.transaction()?;
+        let mut heads = Staged {
+            committed: &self.heads,
+            changed: Heads::new(),
+        };
+        let mut results = Vec::with_capacity(group.len());
+        for pending in group {
+            match apply(&transaction, &mut heads, &pending.write) {
+                Err(error) if !is_refusal(&error) => return Err(error),
+                result => results.push(result),
+            }
+        }
+        let changed = heads.changed;
+        transaction.commit()?;
+        self.heads.extend(changed);
+        Ok(results)
+    }
+}
+
+type Answer = Result<SessionId, StoreError>;
+
+/// Frees each permit only with its answer.
+fn answer(group: Vec<Pending>, results: Vec<Answer>) {
+    for (pending, result) in group.into_iter().zip(results) {
+        let _nobody_waits = pending.reply.send(result);
+        drop(pending.permit);
+    }
+}
+
+/// True for errors found before anything was written.
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::OutOfOrder { .. } | StoreError::Missing(_) | StoreError::Damaged { .. }
+    )
+}
+
+/// Heads as the transaction under way would leave them.
+struct Staged<'a> {
+    committed: &'a Heads,
+    changed: Heads,
+}
+
+impl Staged<'_> {
+    fn get(&mut self, on: &Transaction<'_>, id: &SessionId) -> Result<Option<Head>, StoreError> {
+        if let Some(head) = self.changed.get(id).or_else(|| self.committed.get(id)) {
+            return Ok(*head);
+        }
+        let head = on
+            .prepare_cached("SELECT number, head_seq, head_chain FROM sessions WHERE id = ?1")?
+            .query_row([id.as_str()], |row| {
+                Ok(Head {
+                    number: row.get(0)?,
+                    seq: row.get::<_, i64>(1)?.cast_unsigned(),
+                    chain: row.get(2)?,
+                })
+            })
+            .optional()
+            .map_err(|error| StoreError::in_session(error, id, 1))?;
+        self.changed.insert(id.clone(), head);
+        Ok(head)
+    }
+
+    fn set(&mut self, id: &SessionId, head: Option<Head>) {
+        self.changed.insert(id.clone(), head);
+    }
+}
+
+fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer {
+    match write {
+        Write::Append {
+            session,
+            bodies,
+            row,
+        } => {
+            let head = heads
+                .get(on, session)?
+                .ok_or_else(|| StoreError::Missing(session.clone()))?;
+            check_order(session, head.seq, bodies)?;
+            let head = insert_events(on, session, head, bodies)?;
+            update_session(on, row, head)?;
+            heads.set(session, Some(head));
+            Ok(session.clone())
+        }
+        Write::Create {
+            session,
+            request,
+            bodies,
+            row,
+        } => {
+            if let Some(existing) = made_by(on, request)? {
+                return Ok(existing);
+            }
+            let taken = heads.get(on, session)?.map_or(0, |head| head.seq);
+            check_order(session, taken, bodies)?;
+            let number = insert_session(on, session, request)?;
+            let empty = Head {
+                number,
+                seq: 0,
+                chain: Chain::START,
+            };
+            let head = insert_events(on, session, empty, bodies)?;
+            update_session(on, row, head)?;
+            heads.set(session, Some(head));
+            Ok(session.clone())
+        }
+        Write::Delete { session } => {
+            let head = heads
+                .get(on, session)?
+                .ok_or_else(|| StoreError::Missing(session.clone()))?;
+            on.execute("DELETE FROM events WHERE session = ?1", [head.number])?;
+            on.execute("DELETE FROM sessions WHERE number = ?1", [head.number])?;
+            heads.set(session, None);
+            Ok(session.clone())
+        }
+    }
+}
+
+fn check_order(session: &SessionId, head: u64, bodies: &Bodies) -> Result<(), StoreError> {
+    for (expected, (found, _)) in (head + 1..).zip(bodies) {
+        if *found != expected {
+            return Err(StoreError::OutOfOrder {
+                session: session.clone(),
+                expected,
+                found: *found,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn made_by(on: &Transaction<'_>, request: &str) -> Result<Option<SessionId>, StoreError> {
+    let id: Option<String> = on
+        .prepare_cached("SELECT id FROM sessions WHERE create_request = ?1")?
+        .query_row([request], |row| row.get(0))
+        .optional()?;
+    // An id that does not parse is rot; the session behind it cannot be named, so a new one is made.
+    Ok(id.and_then(|id| id.parse().ok()))
+}
+
+fn insert_session(
+    on: &Transaction<'_>,
+    session: &SessionId,
+    request: &str,
+) -> Result<i64, StoreError> {
+    on.prepare_cached(
+        "INSERT INTO sessions(id, create_request, title, workspace, active_ms, archived,
+                              unfinished, summary, head_seq, head_chain)
+         VALUES (?1, ?2, '', '', 0, 0, 0, x'', 0, x'')",
+    )?
+    .execute([session.as_str(), request])?;
+    Ok(on.last_insert_rowid())
+}
+
+fn insert_events(
+    on: &Transaction<'_>,
+    session: &SessionId,
+    mut head: Head,
+    bodies: &Bodies,
+) -> Result<Head, StoreError> {
+    let mut insert =
+        on.prepare_cached("INSERT INTO events(session, seq, body, chain) VALUES (?1, ?2, ?3, ?4)")?;
+    for (seq, body) in bodies {
+        head.seq = *seq;
+        head.chain = head.chain.next(session, *seq, body);
+        insert.execute(params![head.number, seq.cast_signed(), body, head.chain])?;
+    }
+    Ok(head)
+}
+
+fn update_session(on: &Transaction<'_>, row: &Row, head: Head) -> Result<(), StoreError> {
+    on.prepare_cached(
+        "UPDATE sessions SET title = :title, workspace = :workspace, active_ms = :active_ms,
+                archived = :archived, unfinished = :unfinished, summary = :summary,
+                head_seq = :head_seq, head_chain = :head_chain
+         WHERE number = :number",
+    )?
+    .execute(named_params! {
+        ":title": row.title,
+        ":workspace": row.workspace,
+        ":active_ms": row.active_ms,
+        ":archived": row.archived,
+        ":unfinished": row.unfinished,
+        ":summary": row.summary,
+        ":head_seq": head.seq.cast_signed(),
+        ":head_chain": head.chain,
+        ":number": head.number,
+    })?;
+    Ok(())
+}

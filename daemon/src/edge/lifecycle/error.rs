@@ -1,0 +1,93 @@
+//! Why a daemon could not start.
+
+use std::{error::Error, io, path::PathBuf};
+
+use quire_proto::home::{HomeError, SOCKET_PATH_MAX};
+
+use crate::adapters::store::StoreError;
+
+/// Why a daemon could not start. What had been made for it is gone again.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The user has no home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Another daemon serves this state directory: connect to it.
+    #[error("already running (pid {pid})")]
+    AlreadyRunning {
+        /// Its process id, as it wrote it down itself; 0 when it has not yet.
+        pid: u32,
+    },
+    /// A directory cannot be made or written.
+    #[error("cannot use `{}`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A directory is there but someone else may write to it.
+    #[error("`{}` {problem}: choose another directory with `QUIRE_HOME`", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The file system cannot lock files.
+    #[error(
+        "cannot lock `{}`: put the state directory on a local disk with `QUIRE_HOME`",
+        path.display()
+    )]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No place for a socket has a short enough path.
+    #[error(
+        "the socket's path `{}` is longer than {SOCKET_PATH_MAX} bytes: \
+         set `QUIRE_HOME` to a shorter one",
+        path.display()
+    )]
+    LongSocketPath {
+        /// The shortest path there was.
+        path: PathBuf,
+    },
+    /// Something other than a stale socket is in the socket's place.
+    #[error("`{}` is in the way of the socket: remove it", path.display())]
+    SocketTaken {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file of the daemon cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process cannot get what it needs of the system.
+    #[error("cannot start the daemon")]
+    System(#[source] io::Error),
+    /// The event store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the daemon serves does not open, told in one sentence.
+    #[error("{0}")]
+    Open(String),
+}
+
+/// The error and its causes as one line.
+pub(super) fn sentence(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line.replace('\n', " ")
+}

@@ -1,0 +1,225 @@
+//! Connections: who is at the other end, and how many there are.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::stream::{self, Stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{UnixListener, UnixStream},
+    time::sleep,
+};
+use tonic::transport::server::Connected;
+
+/// How long nobody is accepted after the system had no descriptor or memory for a connection.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// The process at the other end of a connection, as the kernel knows it. In the extensions of every
+/// request.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its process id when it connected; `None` where the kernel does not tell.
+    pub pid: Option<u32>,
+    connection: Arc<Counted>,
+}
+
+impl Peer {
+    /// Calls `last` when the connection and all its calls are over.
+    pub fn at_end(&self, last: impl FnOnce() + Send + 'static) {
+        self.connection.at_end().push(Box::new(last));
+    }
+}
+
+/// Who sent `request`.
+#[must_use]
+pub fn peer<T>(request: &tonic::Request<T>) -> Option<Peer> {
+    request.extensions().get().cloned()
+}
+
+/// Counts open connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<AtomicUsize>);
+
+impl Connections {
+    /// Open connections now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) -> Arc<Counted> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Counted {
+            connections: self.clone(),
+            at_end: Mutex::default(),
+        })
+    }
+}
+
+/// One connection, counted while it lives.
+struct Counted {
+    connections: Connections,
+    at_end: Mutex<Vec<Last>>,
+}
+
+type Last = Box<dyn FnOnce() + Send>;
+
+impl Counted {
+    fn at_end(&self) -> MutexGuard<'_, Vec<Last>> {
+        // A push can't leave the list half changed.
+        self.at_end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.connections.0.fetch_sub(1, Ordering::Relaxed);
+        let last = std::mem::take(&mut *self.at_end());
+        last.into_iter().for_each(|last| last());
+    }
+}
+
+/// Accepts this user's processes and nobody else's. Never ends and never fails.
+pub(super) fn accept(
+    listener: UnixListener,
+    connections: Connections,
+) -> impl Stream<Item = io::Result<Connection>> {
+    stream::unfold((listener, connections), |(listener, connections)| async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Some(peer) = identify(&stream) {
+                        let peer = Peer {
+                            pid: peer,
+                            connection: connections.count(),
+                        };
+                        let connection = Connection { stream, peer };
+                        return Some((Ok(connection), (listener, connections)));
+                    }
+                }
+                Err(error) => {
+                    // The connection stays acceptable, so accepting again at once would spin.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    })
+}
+
+/// Its process id, where the kernel tells; `None` for a peer that is refused.
+fn identify(stream: &UnixStream) -> Option<Option<u32>> {
+    let credentials = match stream.peer_cred() {
+        Ok(credentials) => credentials,
+        Err(error) => {
+            tracing::warn!(%error, "refused a connection of unknown origin");
+            return None;
+        }
+    };
+    if credentials.uid() != rustix::process::geteuid().as_raw() {
+        tracing::warn!(
+            uid = credentials.uid(),
+            "refused a connection of another user"
+        );
+        return None;
+    }
+    let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+    Some(pid)
+}
+
+/// A connection of this user's.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: UnixStream,
+    peer: Peer,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_is_named_and_counted_while_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let connections = Connections::default();
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut accepted = Box::pin(accept(listener, connections.clone()));
+        let _client = UnixStream::connect(&path).await.unwrap();
+        let connection = accepted.next().await.unwrap().unwrap();
+        assert_eq!(connection.connect_info().pid, Some(std::process::id()));
+        assert_eq!(connections.open(), 1);
+        let (told, over) = std::sync::mpsc::channel();
+        connection
+            .connect_info()
+            .at_end(move || told.send(()).unwrap());
+        assert!(over.try_recv().is_err());
+        drop(connection);
+        assert!(over.try_recv().is_ok());
+        assert_eq!(connections.open(), 0);
+    }
+}

@@ -1,0 +1,3 @@
+//! What `quired` does for a single command line, without becoming a daemon.
+
+pub mod patch;

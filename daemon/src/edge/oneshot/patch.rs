@@ -1,0 +1,89 @@
+//! `quired patch [--check]`: applies the patch on stdin in the working directory.
+//!
+//! Nothing outside of that directory is written, nor anything in `.git` and `.quire`, and either
+//! every part of the patch is applied or none.
+
+use std::{
+    env,
+    error::Error,
+    ffi::OsString,
+    io::{self, Read, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use crate::{
+    adapters::files::{Bounds, Hidden, Plan, commit, plan},
+    pure::patch::Patch,
+};
+
+const USAGE: &str = "usage: quired patch [--check] < PATCH";
+
+/// Runs the command with the arguments after `patch`. Prints `Success.` and a line for each file,
+/// or one line on stderr.
+///
+/// `--check` changes nothing and prints the diff. Ends with 0; 1 if the patch does not apply; 2 on
+/// wrong use.
+#[must_use]
+pub fn patch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut check = false;
+    for argument in arguments {
+        if argument == "--check" {
+            check = true;
+        } else {
+            report(USAGE);
+            return ExitCode::from(2);
+        }
+    }
+    match run(check) {
+        Ok(text) => {
+            // A reader that has gone does not undo the patch.
+            let _ = io::stdout().lock().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            report(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(check: bool) -> Result<String, Box<dyn Error>> {
+    let mut input = Vec::new();
+    io::stdin().lock().read_to_end(&mut input)?;
+    let input = String::from_utf8(input).map_err(|_| "the patch is not UTF-8")?;
+    let base = env::current_dir()?;
+    let bounds = Bounds {
+        roots: Some(vec![base.clone()]),
+        base,
+        unprotected: false,
+        hidden: Hidden::default(),
+    };
+    let plan = plan(&Patch::parse(&input)?, &bounds)?;
+    if check {
+        return Ok(preview(&plan, &bounds.base));
+    }
+    commit(&plan.changes, umask())?;
+    Ok(plan.success())
+}
+
+/// What would change, file by file.
+fn preview(plan: &Plan, base: &Path) -> String {
+    let mut text = "Would update the following files:\n".to_owned();
+    text.push_str(&plan.list());
+    for change in plan.previews(base) {
+        text.push_str(&format!("\n--- {}\n{}", change.path, change.diff));
+    }
+    text
+}
+
+/// The mask of the shell that called. There is only this thread, which sets it back at once.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    mask.as_raw_mode().into()
+}
+
+fn report(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

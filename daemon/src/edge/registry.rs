@@ -1,0 +1,293 @@
+//! All sessions of this daemon: those that live, and the way to those that sleep in the store.
+//!
+//! A session gets an actor when it is first needed and keeps it. What was running when the last
+//! daemon ended is opened at start, so that it goes on without anyone asking.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use quire_proto::{
+    id::{RequestId, SessionId},
+    v1::{Approval, ClientRef, Event, Session, SessionCreated, SessionState, event::Body},
+};
+
+use crate::{
+    adapters::store::{Listing, Store, StoreError},
+    pure::transcript::Transcript,
+    session::{self, Handle, Refusal, Surroundings, World},
+};
+
+/// Events read from the store at a time.
+const PAGE: u32 = 2_000;
+
+/// The sessions of one state directory.
+pub struct Registry {
+    world: World,
+    living: Mutex<HashMap<SessionId, Handle>>,
+    /// Held while a session is brought to life, so that it is done once.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// Why no session could be given.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// Nothing of that name.
+    #[error("no session `{0}`: `quire ps --all` lists them")]
+    NotFound(String),
+    /// Several of that name.
+    #[error("`{name}` may mean any of {}: give more of the id", ids.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// What it may mean.
+        ids: Vec<String>,
+    },
+    /// The store cannot tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What is going on, for those who must know whether the daemon may end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Sessions with an actor.
+    pub sessions: u32,
+    /// Turns begun and not ended.
+    pub turns: u32,
+    /// Jobs that run.
+    pub jobs: u32,
+    /// Prompts that wait.
+    pub queued: u32,
+}
+
+impl Load {
+    /// Whether anything would go on without a client.
+    #[must_use]
+    pub fn is_working(self) -> bool {
+        self.turns + self.jobs + self.queued > 0
+    }
+}
+
+impl Registry {
+    /// A registry over `world`, with no session open yet.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self {
+            world,
+            living: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What every session is given.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Opens every session that was not finished when the last daemon ended.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot list them. A session that cannot be opened is logged and left.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        for id in self.world.store.unfinished().await? {
+            if let Err(error) = self.open(&id).await {
+                tracing::error!(session = %id, %error, "cannot go on with the session");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a session, once for each request id.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; then there is no session.
+    pub async fn create(
+        &self,
+        request: &RequestId,
+        by: Option<ClientRef>,
+        created: SessionCreated,
+        surroundings: Surroundings,
+    ) -> Result<Session, StoreError> {
+        let id = SessionId::random();
+        let event = Event {
+            seq: 1,
+            time_ms: session::now_ms(),
+            by,
+            request_id: request.to_string(),
+            body: Some(Body::SessionCreated(created)),
+        };
+        let mut transcript = Transcript::of(id.as_str());
+        transcript.apply(&event);
+        let events = [event];
+        let made = self
+            .world
+            .store
+            .create(id.clone(), request, &events, &transcript.summary())
+            .await?;
+        if made != id {
+            let handle = self.open(&made).await?;
+            return Ok(with_clients(handle.feed().summary(), &handle));
+        }
+        let handle = session::start(id.clone(), self.world.clone(), &events, surroundings, false);
+        let session = transcript.summary();
+        self.living().insert(id, handle);
+        Ok(session)
+    }
+
+    /// The session of that id, brought to life if it sleeps.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn open(&self, id: &SessionId) -> Result<Handle, StoreError> {
+        let _opening = self.opening.lock().await;
+        let known = self.living().get(id).cloned();
+        let panicked = match known {
+            Some(handle) if !handle.is_closed() => return Ok(handle),
+            Some(handle) => handle.feed().has_panicked(),
+            None => false,
+        };
+        let events = self.all_events(id).await?;
+        let handle = session::start(
+            id.clone(),
+            self.world.clone(),
+            &events,
+            Surroundings::default(),
+            panicked,
+        );
+        self.living().insert(id.clone(), handle.clone());
+        Ok(handle)
+    }
+
+    /// The session that `name` means.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`].
+    pub async fn find(&self, name: &str) -> Result<Handle, Missing> {
+        let found = self.world.store.find(name).await?;
+        let ids: Vec<SessionId> = found
+            .iter()
+            .filter_map(|session| session.id.parse().ok())
+            .collect();
+        match ids.as_slice() {
+            [] => Err(Missing::NotFound(name.to_owned())),
+            [id] => Ok(self.open(id).await?),
+            several => {
+                let ids = several.iter().take(5).map(ToString::to_string).collect();
+                Err(Missing::Ambiguous {
+                    name: name.to_owned(),
+                    ids,
+                })
+            }
+        }
+    }
+
+    /// Sessions, newest activity first, with who is attached.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
+        let sessions = self.world.store.sessions(listing).await?;
+        let living = self.living();
+        let handle_of = |session: &Session| session.id.parse().ok().and_then(|id| living.get(&id));
+        let seen = sessions
+            .into_iter()
+            .map(|session| match handle_of(&session) {
+                Some(handle) => with_clients(session, handle),
+                None => session,
+            });
+        Ok(seen.collect())
+    }
+
+    /// Approvals that wait, over all sessions.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn approvals(&self) -> Result<Vec<Approval>, StoreError> {
+        let waiting = self.world.store.unfinished().await?;
+        let mut approvals = Vec::new();
+        for id in waiting {
+            let looked = self.open(&id).await?.look().await.unwrap_or_default();
+            approvals.extend(looked.approvals);
+        }
+        Ok(approvals)
+    }
+
+    /// Removes a session that does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Busy`] while a turn runs, or what the store says.
+    pub async fn delete(&self, handle: &Handle) -> Result<(), Refusal> {
+        let _opening = self.opening.lock().await;
+        let session = handle.look().await?.session;
+        if session.running_turn != 0 {
+            return Err(Refusal::Busy {
+                turn: session.running_turn,
+            });
+        }
+        self.world.store.delete(handle.id()).await?;
+        self.living().remove(handle.id());
+        handle.feed().close(false);
+        Ok(())
+    }
+
+    /// What is going on.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let living = self.living();
+        let mut load = Load::default();
+        for handle in living.values() {
+            let session = handle.feed().summary();
+            load.sessions += 1;
+            load.turns +=
+                u32::from(session.running_turn != 0 && session.state() != SessionState::Suspended);
+            load.jobs += session.running_jobs;
+            load.queued += session.queued_prompts;
+        }
+        load
+    }
+
+    /// The store's handle.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.world.store
+    }
+
+    fn living(&self) -> MutexGuard<'_, HashMap<SessionId, Handle>> {
+        // Nothing under the lock can leave the map half changed.
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn all_events(&self, id: &SessionId) -> Result<Vec<Event>, StoreError> {
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event| event.seq);
+            let page = self.world.store.events(id, after, PAGE).await?;
+            if page.is_empty() {
+                return Ok(events);
+            }
+            events.extend(page);
+        }
+    }
+}
+
+/// A shared registry.
+pub type Sessions = Arc<Registry>;
+
+/// `session` with those who watch it now.
+#[must_use]
+pub fn with_clients(session: Session, handle: &Handle) -> Session {
+    Session {
+        clients: handle.feed().clients(),
+        ..session
+    }
+}

@@ -1,0 +1,178 @@
+//! `DaemonService`.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use quire_proto::{
+    PROTOCOL,
+    v1::{
+        DaemonServiceGetStatusRequest, DaemonServiceGetStatusResponse, DaemonServiceHelloRequest,
+        DaemonServiceHelloResponse, DaemonServiceListClientsRequest,
+        DaemonServiceListClientsResponse, DaemonServiceListModelsRequest,
+        DaemonServiceListModelsResponse, DaemonServiceShutdownRequest,
+        DaemonServiceShutdownResponse, DaemonServiceTailLogRequest, DaemonServiceTailLogResponse,
+        DaemonServiceWatchRequest, DaemonServiceWatchResponse, ShutdownMode,
+        daemon_service_server::DaemonService,
+    },
+};
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    Services,
+    refusals::{invalid, not_yet},
+    tail_log,
+};
+use crate::edge::{lifecycle::peer, status::refuse};
+
+/// Lines of the log, unless asked otherwise.
+const LOG_LINES: u32 = 200;
+
+#[tonic::async_trait]
+impl DaemonService for Services {
+    async fn hello(
+        &self,
+        request: Request<DaemonServiceHelloRequest>,
+    ) -> Result<Response<DaemonServiceHelloResponse>, Status> {
+        let peer = peer(&request);
+        let hello = request.into_inner();
+        let theirs = hello.protocol.unwrap_or(PROTOCOL);
+        if theirs.min > PROTOCOL.max || theirs.max < PROTOCOL.min {
+            let message = format!(
+                "the client speaks protocol {} to {} and this daemon {} to {}: use the same version of both, \
+                 or `quire daemon restart` after an upgrade",
+                theirs.min, theirs.max, PROTOCOL.min, PROTOCOL.max
+            );
+            return Err(refuse(Code::FailedPrecondition, "PROTOCOL", message));
+        }
+        let client = self.clients.introduce(&hello, peer.as_ref());
+        Ok(Response::new(DaemonServiceHelloResponse {
+            protocol: Some(PROTOCOL),
+            daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance_id: self.start.instance.id.clone(),
+            client_id: client.id,
+            capabilities: Vec::new(),
+            sandbox: Some(self.sandbox.clone()),
+        }))
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<DaemonServiceGetStatusRequest>,
+    ) -> Result<Response<DaemonServiceGetStatusResponse>, Status> {
+        let load = self.sessions.load();
+        Ok(Response::new(DaemonServiceGetStatusResponse {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance_id: self.start.instance.id.clone(),
+            started_ms: self.start.instance.started_ms,
+            state_dir: self.start.home.state().display().to_string(),
+            socket: self.start.instance.socket.display().to_string(),
+            sessions: load.sessions,
+            running_turns: load.turns,
+            running_jobs: load.jobs,
+            clients: u32::try_from(self.clients.all().len()).unwrap_or(u32::MAX),
+            draining: self.start.shutdown.is_draining(),
+            sandbox: Some(self.sandbox.clone()),
+            resident_bytes: resident_bytes(),
+        }))
+    }
+
+    type WatchStream =
+        Pin<Box<dyn Stream<Item = Result<DaemonServiceWatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        _request: Request<DaemonServiceWatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(not_yet("watching the whole daemon"))
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<DaemonServiceShutdownRequest>,
+    ) -> Result<Response<DaemonServiceShutdownResponse>, Status> {
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let mode = request.get_ref().mode();
+        match mode {
+            ShutdownMode::Unspecified => {
+                return Err(invalid("`mode` is missing: if idle, drain or now"));
+            }
+            ShutdownMode::IfIdle => {
+                let others = self
+                    .clients
+                    .all()
+                    .into_iter()
+                    .filter(|client| Some(client) != caller.by.as_ref());
+                let others = others.count();
+                let load = self.sessions.load();
+                if load.is_working() || others > 0 {
+                    let message = format!(
+                        "the daemon is busy: {} turns, {} jobs, {} queued prompts, {others} other clients",
+                        load.turns, load.jobs, load.queued
+                    );
+                    return Err(refuse(Code::FailedPrecondition, "BUSY", message));
+                }
+            }
+            ShutdownMode::Drain | ShutdownMode::Now => {}
+        }
+        let by = caller
+            .by
+            .map_or_else(|| "a client".to_owned(), |client| client.name);
+        if mode == ShutdownMode::Now {
+            self.start
+                .shutdown
+                .end_now(format_args!("asked for by {by}"));
+        } else {
+            self.start.shutdown.drain(format_args!("asked for by {by}"));
+        }
+        Ok(Response::new(DaemonServiceShutdownResponse {
+            pid: std::process::id(),
+        }))
+    }
+
+    async fn list_clients(
+        &self,
+        _request: Request<DaemonServiceListClientsRequest>,
+    ) -> Result<Response<DaemonServiceListClientsResponse>, Status> {
+        Ok(Response::new(DaemonServiceListClientsResponse {
+            clients: self.clients.all(),
+        }))
+    }
+
+    type TailLogStream =
+        Pin<Box<dyn Stream<Item = Result<DaemonServiceTailLogResponse, Status>> + Send>>;
+
+    async fn tail_log(
+        &self,
+        request: Request<DaemonServiceTailLogRequest>,
+    ) -> Result<Response<Self::TailLogStream>, Status> {
+        let DaemonServiceTailLogRequest { lines, follow } = request.into_inner();
+        let lines = if lines == 0 {
+            LOG_LINES
+        } else {
+            lines.min(10 * LOG_LINES)
+        };
+        let path = self.start.home.logs().join("quired.log");
+        Ok(Response::new(Box::pin(tail_log::tail(
+            path,
+            lines as usize,
+            follow,
+        ))))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<DaemonServiceListModelsRequest>,
+    ) -> Result<Response<DaemonServiceListModelsResponse>, Status> {
+        let world = request.into_inner().world.unwrap_or_default();
+        let listed = self.settings.models(&world).await?;
+        Ok(Response::new(listed))
+    }
+}
+
+/// Resident bytes of this process; 0 where the system does not tell.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or_default() * rustix::param::page_size() as u64
+}

@@ -1,0 +1,330 @@
+//! `SessionService`.
+
+use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::Stream;
+use quire_proto::v1::{
+    ApprovePolicy, ClientWorld, SandboxMode, Session, SessionCreated, SessionServiceArchiveRequest,
+    SessionServiceArchiveResponse, SessionServiceCreateRequest, SessionServiceCreateResponse,
+    SessionServiceDeleteRequest, SessionServiceDeleteResponse, SessionServiceExportRequest,
+    SessionServiceExportResponse, SessionServiceForkRequest, SessionServiceForkResponse,
+    SessionServiceGetRequest, SessionServiceGetResponse, SessionServiceListEventsRequest,
+    SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
+    SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
+    SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
+    session_service_server::SessionService,
+};
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    Services,
+    refusals::{bad_id, invalid, not_yet},
+    turn::carried_out,
+    watch::watch,
+};
+use crate::{
+    adapters::store::Listing,
+    edge::{registry::with_clients, settings::Wish, status::refuse},
+    session::{Change, Surroundings},
+};
+
+/// Sessions on a page of `List`, unless asked otherwise.
+const PAGE: u32 = 100;
+/// Events on a page of `ListEvents`, unless asked otherwise, and at most.
+const EVENTS: (u32, u32) = (1_000, 10_000);
+/// Heartbeats of `Watch`, unless asked otherwise, and at the least.
+const HEARTBEAT_MS: (u32, u32) = (15_000, 1_000);
+
+#[tonic::async_trait]
+impl SessionService for Services {
+    async fn create(
+        &self,
+        request: Request<SessionServiceCreateRequest>,
+    ) -> Result<Response<SessionServiceCreateResponse>, Status> {
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let request = request.into_inner();
+        let world = request
+            .world
+            .ok_or_else(|| invalid("`world` is missing: give at least its `cwd`"))?;
+        directory("world.cwd", &world.cwd)?;
+        for added in &request.add_dirs {
+            directory("add_dirs", added)?;
+        }
+        let surroundings = surroundings(&world);
+        let wish = Wish {
+            model: request.model,
+            policy: request.policy,
+            add_dirs: request.add_dirs,
+        };
+        let settled = self
+            .settings
+            .settle(Path::new(&world.cwd), &surroundings, wish)
+            .await?;
+        let created = SessionCreated {
+            workspace: settled.workspace.display().to_string(),
+            cwd: world.cwd,
+            title: request.title,
+            model: settled.model,
+            policy: Some(settled.policy),
+            ..SessionCreated::default()
+        };
+        let request_id = caller.request_id.parse().map_err(bad_id)?;
+        let sessions = self.sessions.clone();
+        let by = caller.by;
+        let making = async move {
+            Ok(sessions
+                .create(&request_id, by, created, surroundings)
+                .await?)
+        };
+        let session = Some(carried_out(making).await?);
+        Ok(Response::new(SessionServiceCreateResponse { session }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<SessionServiceGetRequest>,
+    ) -> Result<Response<SessionServiceGetResponse>, Status> {
+        let handle = self.session(&request.get_ref().session).await?;
+        let session = Some(with_clients(handle.feed().summary(), &handle));
+        Ok(Response::new(SessionServiceGetResponse { session }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<SessionServiceListRequest>,
+    ) -> Result<Response<SessionServiceListResponse>, Status> {
+        let request = request.into_inner();
+        let limit = if request.page_size == 0 {
+            PAGE
+        } else {
+            request.page_size
+        };
+        let listing = Listing {
+            include_archived: request.include_archived,
+            workspace: (!request.workspace.is_empty()).then_some(request.workspace),
+            limit,
+            before: before(&request.page_token)?,
+        };
+        let sessions = self.sessions.list(listing).await?;
+        let full = u32::try_from(sessions.len()).is_ok_and(|count| count == limit);
+        let next_page_token = sessions
+            .last()
+            .filter(|_| full)
+            .map(token)
+            .unwrap_or_default();
+        Ok(Response::new(SessionServiceListResponse {
+            sessions,
+            next_page_token,
+        }))
+    }
+
+    async fn update(
+        &self,
+        request: Request<SessionServiceUpdateRequest>,
+    ) -> Result<Response<SessionServiceUpdateResponse>, Status> {
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let request = request.into_inner();
+        let wanted = request.session.unwrap_or_default();
+        let handle = self.session(&wanted.id).await?;
+        let mut change = Change {
+            surroundings: request.world.as_ref().map(surroundings),
+            ..Change::default()
+        };
+        let known = handle.look().await?.session;
+        for path in request.update_mask.unwrap_or_default().paths {
+            self.change_field(&path, &wanted, &known, &mut change)
+                .await?;
+        }
+        let session = carried_out(async move { handle.change(caller, change).await }).await?;
+        Ok(Response::new(SessionServiceUpdateResponse {
+            session: Some(session),
+        }))
+    }
+
+    async fn fork(
+        &self,
+        _request: Request<SessionServiceForkRequest>,
+    ) -> Result<Response<SessionServiceForkResponse>, Status> {
+        Err(not_yet("forking a session"))
+    }
+
+    async fn archive(
+        &self,
+        request: Request<SessionServiceArchiveRequest>,
+    ) -> Result<Response<SessionServiceArchiveResponse>, Status> {
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let request = request.into_inner();
+        let handle = self.session(&request.session).await?;
+        let change = Change {
+            archived: Some(!request.restore),
+            ..Change::default()
+        };
+        let session = carried_out(async move { handle.change(caller, change).await }).await?;
+        Ok(Response::new(SessionServiceArchiveResponse {
+            session: Some(session),
+        }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<SessionServiceDeleteRequest>,
+    ) -> Result<Response<SessionServiceDeleteResponse>, Status> {
+        self.caller(&request, &request.get_ref().request_id)?;
+        let handle = self.session(&request.get_ref().session).await?;
+        let sessions = self.sessions.clone();
+        carried_out(async move { sessions.delete(&handle).await }).await?;
+        Ok(Response::new(SessionServiceDeleteResponse {}))
+    }
+
+    async fn search(
+        &self,
+        _request: Request<SessionServiceSearchRequest>,
+    ) -> Result<Response<SessionServiceSearchResponse>, Status> {
+        Err(not_yet("full-text search"))
+    }
+
+    type ExportStream =
+        Pin<Box<dyn Stream<Item = Result<SessionServiceExportResponse, Status>> + Send>>;
+
+    async fn export(
+        &self,
+        _request: Request<SessionServiceExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        Err(not_yet("exporting a session"))
+    }
+
+    type WatchStream =
+        Pin<Box<dyn Stream<Item = Result<SessionServiceWatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<SessionServiceWatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let client = self.clients.of(request.metadata());
+        let request = request.into_inner();
+        let handle = self.session(&request.session).await?;
+        let head = handle.feed().summary().head_seq;
+        if let Some(cursor) = &request.after
+            && cursor.seq > head
+        {
+            let message = format!(
+                "the cursor is at event {} and the history ends at {head}: events were lost; watch from the beginning",
+                cursor.seq
+            );
+            return Err(refuse(Code::DataLoss, "HISTORY_SHORTER", message));
+        }
+        let heartbeat = match request.heartbeat_ms {
+            0 => HEARTBEAT_MS.0,
+            wanted => wanted.max(HEARTBEAT_MS.1),
+        };
+        let heartbeat = Duration::from_millis(heartbeat.into());
+        let store = self.sessions.store().clone();
+        let updates = watch(handle, store, request.after, client, heartbeat);
+        Ok(Response::new(Box::pin(updates)))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<SessionServiceListEventsRequest>,
+    ) -> Result<Response<SessionServiceListEventsResponse>, Status> {
+        let request = request.into_inner();
+        let handle = self.session(&request.session).await?;
+        let limit = match request.page_size {
+            0 => EVENTS.0,
+            wanted => wanted.min(EVENTS.1),
+        };
+        let head_seq = handle.feed().summary().head_seq;
+        let events = self
+            .sessions
+            .store()
+            .events(handle.id(), request.after_seq, limit)
+            .await?;
+        Ok(Response::new(SessionServiceListEventsResponse {
+            events,
+            head_seq,
+        }))
+    }
+}
+
+impl Services {
+    /// One field of an update mask.
+    async fn change_field(
+        &self,
+        path: &str,
+        wanted: &Session,
+        known: &Session,
+        change: &mut Change,
+    ) -> Result<(), Status> {
+        let policy = wanted.policy.clone().unwrap_or_default();
+        let current = || known.policy.clone().unwrap_or_default();
+        match path {
+            "title" => change.title = Some(wanted.title.clone()),
+            "model" => {
+                self.settings
+                    .check_model(Path::new(&known.cwd), &wanted.model, change)
+                    .await?;
+                change.model = Some(wanted.model.clone());
+            }
+            "policy.sandbox" if policy.sandbox() != SandboxMode::Unspecified => {
+                change.policy.get_or_insert_with(current).sandbox = policy.sandbox;
+            }
+            "policy.approve" if policy.approve() != ApprovePolicy::Unspecified => {
+                change.policy.get_or_insert_with(current).approve = policy.approve;
+            }
+            "policy.sandbox" | "policy.approve" => {
+                return Err(invalid(format!("`{path}` is unspecified")));
+            }
+            other => {
+                let fields = "title, model, policy.sandbox and policy.approve";
+                return Err(invalid(format!(
+                    "`{other}` cannot be changed: {fields} can"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The world that a client describes, as sessions keep it.
+fn surroundings(world: &ClientWorld) -> Surroundings {
+    let environment = world
+        .environment
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Surroundings {
+        environment: Arc::new(environment),
+        umask: world.umask & 0o777,
+    }
+}
+
+fn directory(field: &str, path: &str) -> Result<(), Status> {
+    let path = Path::new(path);
+    if !path.is_absolute() {
+        return Err(invalid(format!(
+            "`{field}` must be an absolute path, not `{}`",
+            path.display()
+        )));
+    }
+    if !path.is_dir() {
+        return Err(invalid(format!("`{}` is not a directory", path.display())));
+    }
+    Ok(())
+}
+
+/// Where the next page begins: the last session's time and id.
+fn token(session: &Session) -> String {
+    format!("{}:{}", session.active_ms, session.id)
+}
+
+fn before(token: &str) -> Result<Option<(i64, quire_proto::id::SessionId)>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parts = token
+        .split_once(':')
+        .and_then(|(time, id)| Some((time.parse().ok()?, id.parse().ok()?)));
+    parts
+        .map(Some)
+        .ok_or_else(|| invalid("`page_token` is not one that `List` gave"))
+}

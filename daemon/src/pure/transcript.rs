@@ -1,0 +1,393 @@
+//! What a session's events add up to: items, queue, approvals, jobs and the facts of its summary.
+//!
+//! [`Transcript::apply`] is the only way in, for an event just written and for one read back after a
+//! restart alike. It never fails: an event that makes no sense changes nothing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use quire_proto::{
+    id::{ApprovalId, ItemId, TurnId},
+    v1::{
+        Approval, Event, Item, ItemStatus, Job, JobState, Policy, QueuedPrompt, Session,
+        SessionState, StopReason, Usage, event::Body, item::Kind,
+    },
+};
+
+/// What a mutating request was answered with, to be answered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Turn that the request began or joined; `None` when it waits in the queue or began none.
+    pub turn: Option<TurnId>,
+    /// Seq of the first event that carries the request.
+    pub seq: u64,
+}
+
+/// The state of one session, folded from its events.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    summary: Session,
+    items: BTreeMap<u64, Item>,
+    queue: Vec<QueuedPrompt>,
+    approvals: BTreeMap<u64, Approval>,
+    jobs: BTreeMap<String, Job>,
+    requests: HashMap<String, Answer>,
+    suspended: bool,
+    /// Usage of the running turn so far.
+    turn_usage: Usage,
+    /// Whole answers of the model in the running turn.
+    answers_ended: u64,
+}
+
+impl Transcript {
+    /// Takes one more event in.
+    pub fn apply(&mut self, event: &Event) {
+        self.summary.head_seq = event.seq;
+        self.summary.active_ms = event.time_ms;
+        if let Some(body) = &event.body {
+            self.remember_request(event, body);
+            self.apply_body(event, body);
+        }
+    }
+
+    fn remember_request(&mut self, event: &Event, body: &Body) {
+        if event.request_id.is_empty() {
+            return;
+        }
+        let turn = match body {
+            Body::TurnStarted(started) => TurnId::new(started.turn),
+            Body::ItemCompleted(done) => done.item.as_ref().and_then(|item| TurnId::new(item.turn)),
+            _ => None,
+        };
+        self.requests
+            .entry(event.request_id.clone())
+            .or_insert(Answer {
+                turn,
+                seq: event.seq,
+            });
+    }
+
+    fn apply_body(&mut self, event: &Event, body: &Body) {
+        match body {
+            Body::SessionCreated(created) => {
+                self.summary.created_ms = event.time_ms;
+                self.summary.workspace.clone_from(&created.workspace);
+                self.summary.cwd.clone_from(&created.cwd);
+                self.summary.title.clone_from(&created.title);
+                self.summary.model.clone_from(&created.model);
+                self.summary.policy.clone_from(&created.policy);
+                self.summary.forked_from.clone_from(&created.forked_from);
+            }
+            Body::SessionChanged(changed) => {
+                replace(&mut self.summary.title, changed.title.as_ref());
+                replace(&mut self.summary.model, changed.model.as_ref());
+                replace(&mut self.summary.archived, changed.archived.as_ref());
+                if changed.policy.is_some() {
+                    self.summary.policy.clone_from(&changed.policy);
+                }
+            }
+            Body::PromptQueued(queued) => self.queue.extend(queued.prompt.clone()),
+            Body::PromptRemoved(removed) => self.unqueue(&removed.request_id),
+            Body::TurnStarted(started) => {
+                self.summary.turns = self.summary.turns.max(started.turn);
+                self.summary.running_turn = started.turn;
+                self.summary.last_stop = StopReason::Unspecified.into();
+                self.suspended = false;
+                self.turn_usage = Usage::default();
+                self.answers_ended = 0;
+            }
+            Body::TurnSuspended(_) => self.suspended = true,
+            Body::TurnEnded(ended) => {
+                self.summary.running_turn = 0;
+                self.summary.last_stop = ended.stop_reason;
+                self.suspended = false;
+            }
+            Body::SampleRetried(_) => {}
+            Body::SampleEnded(ended) => {
+                self.answers_ended += 1;
+                let usage = ended.usage.unwrap_or_default();
+                self.turn_usage = add(self.turn_usage, usage);
+                self.summary.usage = Some(add(self.usage(), usage));
+            }
+            Body::ItemStarted(change) => self.put_item(event, change.item.as_ref()),
+            Body::ItemChanged(change) => self.put_item(event, change.item.as_ref()),
+            Body::ItemCompleted(change) => self.put_item(event, change.item.as_ref()),
+            Body::ApprovalRequested(requested) => {
+                if let Some(approval) = &requested.approval {
+                    self.approvals.insert(approval.id, approval.clone());
+                }
+            }
+            Body::ApprovalDecided(decided) => {
+                if let Some(approval) = self.approvals.get_mut(&decided.id) {
+                    approval.answer.clone_from(&decided.answer);
+                }
+            }
+            Body::JobStarted(started) => {
+                let job = Job {
+                    id: started.job_id.clone(),
+                    session_id: self.summary.id.clone(),
+                    item: started.item,
+                    command: started.command.clone(),
+                    cwd: started.cwd.clone(),
+                    state: JobState::Running.into(),
+                    started_ms: event.time_ms,
+                    profile: started.profile.clone(),
+                    ..Job::default()
+                };
+                self.jobs.insert(job.id.clone(), job);
+            }
+            Body::JobEnded(ended) => {
+                if let Some(job) = self.jobs.get_mut(&ended.job_id) {
+                    let known = ended.unknown.is_empty();
+                    job.state = if known {
+                        JobState::Exited
+                    } else {
+                        JobState::Unknown
+                    }
+                    .into();
+                    job.exit_code = ended.exit_code;
+                    job.output_bytes = ended.output_bytes;
+                    job.ended_ms = event.time_ms;
+                }
+            }
+            Body::HistoryRewound(rewound) => {
+                self.items.retain(|id, _| *id <= rewound.through_item);
+            }
+        }
+    }
+
+    fn put_item(&mut self, event: &Event, item: Option<&Item>) {
+        let Some(item) = item else { return };
+        if let Some(Kind::Prompt(prompt)) = &item.kind {
+            let line = prompt.text.lines().next().unwrap_or_default();
+            self.summary.last_prompt = line.chars().take(200).collect();
+            self.unqueue(&event.request_id);
+        }
+        self.items.insert(item.id, item.clone());
+    }
+
+    fn unqueue(&mut self, request_id: &str) {
+        self.queue.retain(|queued| queued.request_id != request_id);
+    }
+
+    /// Names the session that the events belong to.
+    #[must_use]
+    pub fn of(session_id: &str) -> Self {
+        let summary = Session {
+            id: session_id.to_owned(),
+            ..Session::default()
+        };
+        Self {
+            summary,
+            ..Self::default()
+        }
+    }
+
+    /// The session as lists show it, without who is attached.
+    #[must_use]
+    pub fn summary(&self) -> Session {
+        let running = self
+            .jobs
+            .values()
+            .filter(|job| job.state == JobState::Running as i32);
+        Session {
+            title: self.title(),
+            state: self.state().into(),
+            pending_approvals: count(self.pending_approvals().count()),
+            queued_prompts: count(self.queue.len()),
+            running_jobs: count(running.count()),
+            ..self.summary.clone()
+        }
+    }
+
+    /// The title given, else the beginning of the first prompt.
+    fn title(&self) -> String {
+        if !self.summary.title.is_empty() {
+            return self.summary.title.clone();
+        }
+        let prompts = self.items.values().find_map(|item| match &item.kind {
+            Some(Kind::Prompt(prompt)) => prompt.text.lines().find(|line| !line.trim().is_empty()),
+            _ => None,
+        });
+        prompts
+            .unwrap_or_default()
+            .trim()
+            .chars()
+            .take(60)
+            .collect()
+    }
+
+    fn state(&self) -> SessionState {
+        if self.summary.running_turn == 0 {
+            SessionState::Idle
+        } else if self.suspended {
+            SessionState::Suspended
+        } else if self.pending_approvals().next().is_some() {
+            SessionState::NeedsApproval
+        } else {
+            SessionState::Running
+        }
+    }
+
+    /// Seq of the newest event; 0 before the first.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.summary.head_seq
+    }
+
+    /// "provider/model" that answers from the next sample on.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.summary.model
+    }
+
+    /// The session's rules; the strictest when none were recorded.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.summary.policy.clone().unwrap_or_default()
+    }
+
+    /// Absolute directory of the workspace.
+    #[must_use]
+    pub fn workspace(&self) -> &str {
+        &self.summary.workspace
+    }
+
+    /// Absolute directory where commands start.
+    #[must_use]
+    pub fn cwd(&self) -> &str {
+        &self.summary.cwd
+    }
+
+    /// The turn that has begun and not ended.
+    #[must_use]
+    pub fn running_turn(&self) -> Option<TurnId> {
+        TurnId::new(self.summary.running_turn)
+    }
+
+    /// Whether the running turn waits to be sent on by a person.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    /// The name of the next turn.
+    #[must_use]
+    pub fn next_turn(&self) -> TurnId {
+        TurnId::new(self.summary.turns).map_or(TurnId::FIRST, TurnId::next)
+    }
+
+    /// The name of the next item.
+    #[must_use]
+    pub fn next_item(&self) -> ItemId {
+        let last = self.items.keys().next_back().copied().unwrap_or_default();
+        ItemId::new(last).map_or(ItemId::FIRST, ItemId::next)
+    }
+
+    /// The name of the next approval.
+    #[must_use]
+    pub fn next_approval(&self) -> ApprovalId {
+        let last = self
+            .approvals
+            .keys()
+            .next_back()
+            .copied()
+            .unwrap_or_default();
+        ApprovalId::new(last).map_or(ApprovalId::FIRST, ApprovalId::next)
+    }
+
+    /// All items of the conversation, oldest first.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = &Item> {
+        self.items.values()
+    }
+
+    /// One item.
+    #[must_use]
+    pub fn item(&self, id: ItemId) -> Option<&Item> {
+        self.items.get(&id.get())
+    }
+
+    /// Items of one turn that have not ended, oldest first.
+    pub fn unfinished(&self, turn: TurnId) -> impl Iterator<Item = &Item> {
+        let growing = ItemStatus::Growing as i32;
+        self.items
+            .values()
+            .filter(move |item| item.turn == turn.get() && item.status == growing)
+    }
+
+    /// Prompts accepted for later, in order.
+    #[must_use]
+    pub fn queue(&self) -> &[QueuedPrompt] {
+        &self.queue
+    }
+
+    /// Approvals that wait for an answer, oldest first.
+    pub fn pending_approvals(&self) -> impl Iterator<Item = &Approval> {
+        self.approvals
+            .values()
+            .filter(|approval| approval.answer.is_none())
+    }
+
+    /// One approval, answered or not.
+    #[must_use]
+    pub fn approval(&self, id: ApprovalId) -> Option<&Approval> {
+        self.approvals.get(&id.get())
+    }
+
+    /// The newest approval of one call.
+    #[must_use]
+    pub fn approval_of(&self, item: ItemId) -> Option<&Approval> {
+        self.approvals
+            .values()
+            .rev()
+            .find(|approval| approval.item == item.get())
+    }
+
+    /// Jobs ever started, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    /// What a request was answered with, if it was seen before.
+    #[must_use]
+    pub fn answer(&self, request_id: &str) -> Option<Answer> {
+        self.requests.get(request_id).copied()
+    }
+
+    /// Usage of the running turn so far.
+    #[must_use]
+    pub fn turn_usage(&self) -> Usage {
+        self.turn_usage
+    }
+
+    /// Whole answers of the model in the running turn.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.answers_ended
+    }
+
+    fn usage(&self) -> Usage {
+        self.summary.usage.unwrap_or_default()
+    }
+}
+
+fn replace<T: Clone>(place: &mut T, value: Option<&T>) {
+    if let Some(value) = value {
+        place.clone_from(value);
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Sums two usages field by field.
+#[must_use]
+pub fn add(a: Usage, b: Usage) -> Usage {
+    Usage {
+        input_tokens: a.input_tokens + b.input_tokens,
+        cached_tokens: a.cached_tokens + b.cached_tokens,
+        output_tokens: a.output_tokens + b.output_tokens,
+        reasoning_tokens: a.reasoning_tokens + b.reasoning_tokens,
+        cost_micros: a.cost_micros + b.cost_micros,
+    }
+}

@@ -1,0 +1,518 @@
+//! The loop of one session: waits, folds what happened through the turn, carries out the effects.
+//!
+//! Everything that is shown or done has been written down before. When the store refuses, the actor
+//! ends: the next access starts a new one from what the log holds, so nothing half-done lives on.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::StreamExt as _;
+use quire_proto::{
+    id::{ItemId, JobId, SessionId},
+    v1::{Activity, Event, JobEnded, JobState, StopReason, TurnEnded, event::Body},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Sleep,
+};
+
+use super::{
+    Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World, acts::Acts, feed::Feed,
+};
+use crate::{
+    adapters::{
+        growing::Growing,
+        store::{Append, Durability, StoreError},
+    },
+    ports::{
+        model::{Asker, Deltas},
+        tool::Place,
+    },
+    pure::{
+        catalogue::Traits,
+        request::{Frame, request},
+        sample::{SampleError, SampleErrorKind},
+        transcript::{Transcript, add},
+        turn::{Effect, Entry, Input, Turn, resume::Remains},
+    },
+};
+
+/// Starts the actor of a session from its events. A turn that was running goes on; with `panicked`
+/// it is ended instead, because going on would panic again.
+pub fn start(
+    id: SessionId,
+    world: World,
+    events: &[Event],
+    surroundings: Surroundings,
+    panicked: bool,
+) -> Handle {
+    let mut transcript = Transcript::of(id.as_str());
+    events.iter().for_each(|event| transcript.apply(event));
+    let (sender, inbox) = mpsc::channel(INBOX);
+    let (happened_to, happened) = mpsc::unbounded_channel();
+    let feed = Arc::new(Feed::new(transcript.summary()));
+    let actor = Actor {
+        growing: Growing::open(&world.growing, &id),
+        acts: Acts::new(happened_to, feed.clone()),
+        jobs: JoinSet::new(),
+        interrupted: Vec::new(),
+        waiting: Vec::new(),
+        sample: None,
+        traits: Arc::default(),
+        timer: None,
+        turn: None,
+        pending: Vec::new(),
+        last_error: (String::new(), String::new()),
+        offsets: BTreeMap::new(),
+        feed: feed.clone(),
+        id: id.clone(),
+        transcript,
+        surroundings,
+        world,
+    };
+    tokio::spawn(actor.run(inbox, happened, panicked));
+    Handle {
+        id,
+        inbox: sender,
+        feed,
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What comes from calls that run, besides their end.
+pub(super) enum Happened {
+    /// A command has started.
+    Started(quire_proto::v1::JobStarted),
+}
+
+pub(super) struct Actor {
+    pub(super) id: SessionId,
+    pub(super) world: World,
+    pub(super) transcript: Transcript,
+    pub(super) surroundings: Surroundings,
+    pub(super) turn: Option<Turn>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) interrupted: Vec<Reply<u64>>,
+    pub(super) waiting: Vec<Reply<Resting>>,
+    /// Newest failure of a turn: sentence and kind.
+    pub(super) last_error: (String, String),
+    growing: Growing,
+    /// Bytes written down of each growing item.
+    offsets: BTreeMap<ItemId, u64>,
+    acts: Acts,
+    /// Ends of jobs that run.
+    jobs: JoinSet<JobEnded>,
+    /// The answer that is being read.
+    sample: Option<Deltas>,
+    /// What the model asked last can do and costs.
+    traits: Arc<OnceLock<Traits>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Events decided and not yet written.
+    pending: Vec<Entry>,
+}
+
+/// Something could not be written down; the actor must end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot keep the text of a growing item: {0}")]
+    Growing(#[from] std::io::Error),
+    #[error("its events cannot be written, as the caller was told")]
+    Told,
+}
+
+impl From<Ended> for Refusal {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Store(error) => Self::Store(error),
+            Ended::Growing(_) | Ended::Told => Self::Closed,
+        }
+    }
+}
+
+impl Actor {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Request>,
+        mut happened: mpsc::UnboundedReceiver<Happened>,
+        panicked: bool,
+    ) {
+        let feed = self.feed.clone();
+        let _closing = Closing(feed);
+        if let Err(error) = self.take_over(panicked).await {
+            return tracing::error!(session = %self.id, %error, "cannot go on with the session");
+        }
+        loop {
+            let done = tokio::select! {
+                biased;
+                request = inbox.recv() => match request {
+                    Some(request) => self.handle(request).await,
+                    None => return,
+                },
+                Some(Happened::Started(job)) = happened.recv() => self.job_started(job).await,
+                Some(input) = self.acts.next() => self.advance(input).await,
+                Some(Ok(ended)) = self.jobs.join_next() => self.job_ended(ended).await,
+                input = next_of(&mut self.sample) => self.advance(input).await,
+                () = rung(&mut self.timer) => {
+                    self.timer = None;
+                    self.advance(Input::Waited).await
+                }
+            };
+            if let Err(error) = done {
+                return tracing::error!(session = %self.id, %error, "the session stops");
+            }
+        }
+    }
+
+    /// Makes the log whole after another daemon's end, and goes on with what it left.
+    async fn take_over(&mut self, panicked: bool) -> Result<(), Ended> {
+        let grown = self.growing.recover()?.into_iter();
+        let grown = grown
+            .map(|(item, bytes)| (item, String::from_utf8_lossy(&bytes).into_owned()))
+            .collect();
+        let running = self
+            .transcript
+            .jobs()
+            .filter(|job| job.state == JobState::Running as i32);
+        for job in running
+            .filter_map(|job| job.id.parse::<JobId>().ok())
+            .collect::<Vec<_>>()
+        {
+            self.jobs.spawn(self.world.jobs.ended(job));
+        }
+        let Some(turn) = self.transcript.running_turn() else {
+            self.growing.clear()?;
+            return self.begin_queued().await;
+        };
+        if panicked {
+            let ended = TurnEnded {
+                turn: turn.get(),
+                stop_reason: StopReason::Internal.into(),
+                error: "quire itself failed in this turn; the daemon's log says where".to_owned(),
+                error_kind: "internal".to_owned(),
+                usage: None,
+            };
+            self.pending.push(Body::TurnEnded(ended).into());
+            return self.write().await;
+        }
+        let remains = Remains {
+            turn,
+            grown,
+            max_samples: self.world.max_samples,
+            now_ms: now_ms(),
+        };
+        let (turn, effects) = Turn::resume(&self.transcript, &remains);
+        self.turn = Some(turn);
+        self.carry_out(effects).await?;
+        self.growing.clear()?;
+        Ok(())
+    }
+
+    /// Folds one input through the running turn.
+    pub(super) async fn advance(&mut self, input: Input) -> Result<(), Ended> {
+        let Some(mut turn) = self.turn.take() else {
+            return Ok(());
+        };
+        let effects = turn.step(&self.transcript, now_ms(), input);
+        let ended = turn.has_ended();
+        let number = turn.id().get();
+        self.turn = (!ended).then_some(turn);
+        self.carry_out(effects).await?;
+        if ended {
+            self.timer = None;
+            self.offsets.clear();
+            self.growing.remove()?;
+            for reply in self.interrupted.drain(..) {
+                let _gone = reply.send(Ok(number));
+            }
+            self.begin_queued().await?;
+        }
+        self.answer_waiting();
+        Ok(())
+    }
+
+    /// Begins a turn with the first prompt that waits.
+    pub(super) async fn begin_queued(&mut self) -> Result<(), Ended> {
+        if let Some(prompt) = self.transcript.queue().first().cloned() {
+            self.begin(prompt).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Ended> {
+        for effect in effects {
+            if let Effect::Append(entry) = effect {
+                self.pending.push(entry);
+                continue;
+            }
+            self.write().await?;
+            self.act_on(effect)?;
+        }
+        self.write().await
+    }
+
+    fn act_on(&mut self, effect: Effect) -> Result<(), Ended> {
+        match effect {
+            Effect::Append(entry) => self.pending.push(entry),
+            Effect::Grow { item, text } => self.grow(item, &text)?,
+            Effect::Sample => self.sample = Some(self.ask()),
+            Effect::StopSample => self.sample = None,
+            Effect::Later(wait) => self.sleep(wait),
+            Effect::Prepare { item, call } => {
+                self.acts
+                    .prepare(item, call, &self.world.tools, self.place())
+            }
+            Effect::Act { item } => self.acts.act(item),
+            Effect::Resume { item, call, intent } => {
+                self.acts
+                    .resume(item, (call, intent), &self.world.tools, self.place());
+            }
+            Effect::Stop { item } => self.acts.stop(item, &self.world.jobs),
+            Effect::Activity(kind, detail) => {
+                let turn = self.transcript.running_turn().map_or(0, |turn| turn.get());
+                let activity = Activity {
+                    turn,
+                    kind: kind.into(),
+                    detail,
+                    since_ms: now_ms(),
+                    until_ms: 0,
+                };
+                self.feed.set_activity(activity);
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self, wait: Duration) {
+        self.timer = Some(Box::pin(tokio::time::sleep(wait)));
+    }
+
+    /// Writes text where a killed daemon's successor finds it, then shows it.
+    fn grow(&mut self, item: ItemId, text: &str) -> Result<(), Ended> {
+        let offset = self.offsets.entry(item).or_default();
+        self.growing.append(item, *offset, text.as_bytes())?;
+        *offset += text.len() as u64;
+        self.feed.grow(item, text);
+        Ok(())
+    }
+
+    /// Writes the pending events in one commit, then shows them.
+    pub(super) async fn write(&mut self) -> Result<(), Ended> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let entries = std::mem::take(&mut self.pending);
+        let durability = if entries.iter().any(|entry| needs_barrier(&entry.body)) {
+            Durability::Barrier
+        } else {
+            Durability::Plain
+        };
+        let events = self.stamp(entries);
+        for event in &events {
+            self.transcript.apply(event);
+        }
+        let summary = self.transcript.summary();
+        let append = Append {
+            session: self.id.clone(),
+            events: events.clone(),
+            summary: summary.clone(),
+            durability,
+        };
+        self.world.store.append(append).await?;
+        if self
+            .offsets
+            .keys()
+            .any(|item| events.iter().any(|event| completes(event, *item)))
+        {
+            self.growing.clear()?;
+            self.offsets.clear();
+        }
+        self.feed.publish(&events, summary);
+        Ok(())
+    }
+
+    /// Gives entries their seq, their time, and what only the actor knows: money and sums.
+    fn stamp(&mut self, entries: Vec<Entry>) -> Vec<Event> {
+        let time_ms = now_ms();
+        let mut usage = self.transcript.turn_usage();
+        let mut seq = self.transcript.head();
+        let mut events = Vec::with_capacity(entries.len());
+        for Entry {
+            mut body,
+            by,
+            request_id,
+        } in entries
+        {
+            match &mut body {
+                Body::SampleEnded(ended) => {
+                    let spent = ended.usage.get_or_insert_default();
+                    spent.cost_micros = self
+                        .traits
+                        .get()
+                        .map_or(0, |traits| traits.cost_micros(spent));
+                    usage = add(usage, *spent);
+                }
+                Body::TurnEnded(ended) => {
+                    ended.usage = Some(usage);
+                    self.last_error = (ended.error.clone(), ended.error_kind.clone());
+                }
+                _ => {}
+            }
+            seq += 1;
+            events.push(Event {
+                seq,
+                time_ms,
+                by,
+                request_id,
+                body: Some(body),
+            });
+        }
+        events
+    }
+
+    /// Where tools act.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            session: self.id.clone(),
+            workspace: PathBuf::from(self.transcript.workspace()),
+            cwd: PathBuf::from(self.transcript.cwd()),
+            environment: self.surroundings.environment.clone(),
+            umask: self.surroundings.umask,
+            policy: Arc::new(self.transcript.policy()),
+        }
+    }
+
+    /// One sample: the model is opened and asked when the stream is first polled.
+    fn ask(&mut self) -> Deltas {
+        let full_model = self.transcript.model().to_owned();
+        let frame = Frame {
+            full_model: &full_model,
+            cache_key: self.id.as_str(),
+            instructions: &self.world.instructions,
+            tools: self.world.tools.iter().map(|tool| tool.spec()).collect(),
+        };
+        let mut request = request(&self.transcript, frame);
+        let asker = Asker {
+            workspace: PathBuf::from(self.transcript.workspace()),
+            environment: self.surroundings.environment.clone(),
+        };
+        let opened = self.world.models.open(full_model, asker);
+        self.traits = Arc::default();
+        let traits = self.traits.clone();
+        let answer = async move {
+            match opened.await {
+                Ok(opened) => {
+                    traits.get_or_init(|| opened.traits);
+                    request.model = opened.name;
+                    request.reasoning_effort = opened.reasoning_effort;
+                    request.max_output_tokens = opened.max_output_tokens;
+                    opened.model.sample(request)
+                }
+                Err(error) => futures_util::stream::iter([Err(error)]).boxed(),
+            }
+        };
+        futures_util::stream::once(answer).flatten().boxed()
+    }
+
+    async fn job_started(&mut self, job: quire_proto::v1::JobStarted) -> Result<(), Ended> {
+        if let Ok(id) = job.job_id.parse() {
+            self.jobs.spawn(self.world.jobs.ended(id));
+        }
+        self.pending.push(Body::JobStarted(job).into());
+        self.write().await
+    }
+
+    async fn job_ended(&mut self, ended: JobEnded) -> Result<(), Ended> {
+        self.pending.push(Body::JobEnded(ended).into());
+        self.write().await
+    }
+}
+
+/// Events that are acknowledged, or that promise a side effect, must survive a power cut.
+fn needs_barrier(body: &Body) -> bool {
+    match body {
+        Body::SessionCreated(_)
+        | Body::SessionChanged(_)
+        | Body::PromptQueued(_)
+        | Body::PromptRemoved(_)
+        | Body::TurnStarted(_)
+        | Body::TurnEnded(_)
+        | Body::ItemChanged(_)
+        | Body::ApprovalRequested(_)
+        | Body::ApprovalDecided(_)
+        | Body::HistoryRewound(_) => true,
+        Body::TurnSuspended(_)
+        | Body::SampleRetried(_)
+        | Body::SampleEnded(_)
+        | Body::ItemStarted(_)
+        | Body::ItemCompleted(_)
+        | Body::JobStarted(_)
+        | Body::JobEnded(_) => false,
+    }
+}
+
+fn completes(event: &Event, item: ItemId) -> bool {
+    matches!(&event.body, Some(Body::ItemCompleted(done))
+        if done.item.as_ref().is_some_and(|done| done.id == item.get()))
+}
+
+/// The next piece of the answer, for ever when none is read. A stream that ends without saying so
+/// was cut.
+async fn next_of(sample: &mut Option<Deltas>) -> Input {
+    let Some(deltas) = sample else {
+        return std::future::pending().await;
+    };
+    let error = match deltas.next().await {
+        Some(Ok(deltas)) => return Input::Deltas(deltas),
+        Some(Err(error)) => error,
+        None => SampleError::new(SampleErrorKind::Cut, "the answer ended before it was whole"),
+    };
+    *sample = None;
+    Input::SampleFailed {
+        error,
+        dice: dice(),
+    }
+}
+
+fn dice() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness the wait is the middle of its range.
+    let random = getrandom::fill(&mut bytes).map(|()| u32::from_le_bytes(bytes));
+    random.unwrap_or(u32::MAX / 2)
+}
+
+async fn rung(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells watchers that the actor is gone, however it ends.
+struct Closing(Arc<Feed>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close(std::thread::panicking());
+    }
+}
+
+/// Answers a request, whose caller may have left.
+pub(super) fn reply<T>(to: oneshot::Sender<Result<T, Refusal>>, answer: Result<T, Refusal>) {
+    let _gone = to.send(answer);
+}

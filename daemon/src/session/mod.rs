@@ -1,0 +1,344 @@
+//! One session: an actor that alone owns its state and alone writes its events.
+//!
+//! The outside talks to it by [`Handle`]; the actor folds what happens through the pure turn and
+//! carries out the effects. It never decides anything that the turn could decide.
+
+mod actor;
+mod acts;
+pub mod feed;
+mod inbox;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use quire_proto::{
+    id::SessionId,
+    v1::{
+        Approval, ApprovalAnswer, ClientRef, Policy, PromptItem, PromptMode, QueuedPrompt, Session,
+        StopReason,
+    },
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    adapters::store::{Store, StoreError},
+    ports::{
+        model::Models,
+        tool::{Place, RunningJobs, Tool},
+    },
+    pure::transcript::Answer,
+};
+pub use actor::{now_ms, start};
+use feed::Feed;
+
+/// Requests that may wait for an actor; more wait at the door.
+const INBOX: usize = 64;
+
+/// What every session needs of the world.
+#[derive(Clone)]
+pub struct World {
+    /// Where events go.
+    pub store: Store,
+    /// Directory for the text of growing items.
+    pub growing: PathBuf,
+    /// Where models come from.
+    pub models: Arc<dyn Models>,
+    /// What models may use, in the order they are offered.
+    pub tools: Arc<[Arc<dyn Tool>]>,
+    /// Jobs that calls leave running.
+    pub jobs: Arc<dyn RunningJobs>,
+    /// Writes what the model is told before the first prompt.
+    pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
+    /// The system prompt.
+    pub instructions: Arc<str>,
+    /// Most requests to the model in one turn.
+    pub max_samples: u64,
+}
+
+/// The world of the client that made a session or came to it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Never logged, never stored.
+    pub environment: Arc<BTreeMap<String, String>>,
+    /// File mode creation mask.
+    pub umask: u32,
+}
+
+/// Who asks, and by which request.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The client, when it introduced itself.
+    pub by: Option<ClientRef>,
+    /// Empty when the call changes nothing.
+    pub request_id: String,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A turn runs and the request wants none to.
+    #[error("turn {turn} is running: send with mode steer or queue, or interrupt it")]
+    Busy {
+        /// The running turn.
+        turn: u64,
+    },
+    /// Another turn than the one expected runs, or none.
+    #[error("turn {expected} is not running any more")]
+    OtherTurn {
+        /// What the caller expected.
+        expected: u64,
+    },
+    /// The approval has an answer.
+    #[error("{}", already(.0))]
+    Answered(Box<ApprovalAnswer>),
+    /// There is no such approval, or none is pending.
+    #[error("no approval is pending")]
+    NoApproval,
+    /// Several approvals are pending and none was named.
+    #[error("{0} approvals are pending: name one by its number")]
+    ManyApprovals(usize),
+    /// The prompt is not in the queue.
+    #[error("that prompt is not in the queue any more")]
+    NotQueued,
+    /// The event could not be written; nothing happened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The session's actor ended before it answered.
+    #[error("the session was closed while it worked on the request: send it again")]
+    Closed,
+}
+
+fn already(answer: &ApprovalAnswer) -> String {
+    let verdict = match answer.verdict() {
+        quire_proto::v1::ApprovalVerdict::Deny => "denied",
+        _ => "approved",
+    };
+    match &answer.by {
+        Some(client) => format!(
+            "already {verdict} from {} (pid {})",
+            client.name, client.pid
+        ),
+        None => format!("already {verdict} by the policy"),
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What a session can be asked for.
+enum Request {
+    Prompt {
+        caller: Caller,
+        prompt: PromptItem,
+        mode: PromptMode,
+        expected_turn: u64,
+        reply: Reply<Answer>,
+    },
+    Unqueue {
+        caller: Caller,
+        prompt: String,
+        reply: Reply<()>,
+    },
+    Interrupt {
+        caller: Caller,
+        expected_turn: u64,
+        reply: Reply<u64>,
+    },
+    Decide {
+        caller: Caller,
+        approval: u64,
+        answer: ApprovalAnswer,
+        reply: Reply<Approval>,
+    },
+    Change {
+        caller: Caller,
+        change: Change,
+        reply: Reply<Session>,
+    },
+    Wait {
+        reply: Reply<Resting>,
+    },
+    Look {
+        reply: Reply<Looked>,
+    },
+}
+
+/// Properties of a session to be changed; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// A name for people.
+    pub title: Option<String>,
+    /// "provider/model", known to exist.
+    pub model: Option<String>,
+    /// The whole policy.
+    pub policy: Option<Policy>,
+    /// Hidden from lists.
+    pub archived: Option<bool>,
+    /// A fresh environment.
+    pub surroundings: Option<Surroundings>,
+}
+
+/// A session that waits for nobody but people.
+#[derive(Clone, Debug, Default)]
+pub struct Resting {
+    /// The newest turn; 0 for none.
+    pub turn: u64,
+    /// How it ended; unspecified while it waits.
+    pub stop_reason: StopReason,
+    /// Whether an approval is pending.
+    pub needs_approval: bool,
+    /// The newest failure, as in `TurnEnded`.
+    pub error: String,
+    /// Its kind, as in `TurnEnded`.
+    pub error_kind: String,
+}
+
+/// What lists show.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// Without who is attached.
+    pub session: Session,
+    /// Oldest first.
+    pub approvals: Vec<Approval>,
+    /// In order.
+    pub queue: Vec<QueuedPrompt>,
+}
+
+/// Talks to one session. Cheap to clone; the actor ends when the last one is dropped and nothing
+/// runs.
+#[derive(Clone)]
+pub struct Handle {
+    id: SessionId,
+    inbox: mpsc::Sender<Request>,
+    feed: Arc<Feed>,
+}
+
+impl Handle {
+    /// The session's name.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// What watchers read.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// Whether the actor has ended; a new one must be started from the store.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
+    /// Says something to the agent. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Busy`], [`Refusal::OtherTurn`], [`Refusal::Store`].
+    pub async fn prompt(
+        &self,
+        caller: Caller,
+        prompt: PromptItem,
+        mode: PromptMode,
+        expected_turn: u64,
+    ) -> Result<Answer, Refusal> {
+        self.ask(|reply| Request::Prompt {
+            caller,
+            prompt,
+            mode,
+            expected_turn,
+            reply,
+        })
+        .await
+    }
+
+    /// Takes a prompt out of the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotQueued`], [`Refusal::Store`].
+    pub async fn unqueue(&self, caller: Caller, prompt: String) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Unqueue {
+            caller,
+            prompt,
+            reply,
+        })
+        .await
+    }
+
+    /// Ends the running turn; returns its number when its tools are dead, 0 when none ran.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherTurn`], [`Refusal::Store`].
+    pub async fn interrupt(&self, caller: Caller, expected_turn: u64) -> Result<u64, Refusal> {
+        self.ask(|reply| Request::Interrupt {
+            caller,
+            expected_turn,
+            reply,
+        })
+        .await
+    }
+
+    /// Answers an approval; 0 names the only pending one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Answered`], [`Refusal::NoApproval`], [`Refusal::ManyApprovals`], [`Refusal::Store`].
+    pub async fn decide(
+        &self,
+        caller: Caller,
+        approval: u64,
+        answer: ApprovalAnswer,
+    ) -> Result<Approval, Refusal> {
+        self.ask(|reply| Request::Decide {
+            caller,
+            approval,
+            answer,
+            reply,
+        })
+        .await
+    }
+
+    /// Changes properties.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Store`].
+    pub async fn change(&self, caller: Caller, change: Change) -> Result<Session, Refusal> {
+        self.ask(|reply| Request::Change {
+            caller,
+            change,
+            reply,
+        })
+        .await
+    }
+
+    /// Returns when the session has no running turn and an empty queue, or waits for a person.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`].
+    pub async fn wait(&self) -> Result<Resting, Refusal> {
+        self.ask(|reply| Request::Wait { reply }).await
+    }
+
+    /// The session as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`].
+    pub async fn look(&self) -> Result<Looked, Refusal> {
+        self.ask(|reply| Request::Look { reply }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox
+            .send(request(reply))
+            .await
+            .map_err(|_| Refusal::Closed)?;
+        answer.await.map_err(|_| Refusal::Closed)?
+    }
+}
