@@ -283,3 +283,6 @@ fn other_protocol(record: &DaemonRecord) -> String {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@
 //! an event and was folded into a [`view::View`]. The parts, from the edge inwards:
 //!
 //! - [`cli`]: the command line; [`commands`]: one command per file;
-//! - [`connect`], [`start`], [`link`]: the way to the daemon, and back to it when it died;
+//! - [`connect`], [`start`], [`link`], [`force`]: the way to the daemon, back to it when it died,
+//!   and out of it when it hangs;
 //! - [`view`]: the pure fold of what a watch streams; [`output`]: text and JSON lines from it;
 //! - [`failure`]: exit codes and the one line that goes with each.
 
@@ -15,12 +16,16 @@ pub mod commands;
 pub mod connect;
 pub mod context;
 pub mod failure;
+pub mod force;
 pub mod link;
 pub mod output;
 pub mod start;
 pub mod tui;
 pub mod view;
 pub mod world;
+
+#[cfg(test)]
+mod fake;
 
 use failure::{Exit, Failure};
 

@@ -253,3 +253,6 @@ fn keeps_dying(host: &Host) -> Failure {
         host.home.logs().display()
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,22 @@
-//! placeholder
+//! The harness of Quire's black-box tests: what they share, and nothing of Quire itself.
+//!
+//! A test makes a [`Home`](home::Home) (a private `QUIRE_HOME` whose processes die with it), often a
+//! [`MockModel`](model::MockModel) (an HTTP server that plays a script and checks every request)
+//! and a [`Repo`](repo::Repo), and then runs the real binaries. [`rpc`] speaks the protocol
+//! directly, [`terminal`] gives the TUI a real terminal, [`layers`] reads sources.
+//!
+//! Nothing here leaves the loopback interface, and nothing outlives its test: every process started
+//! under a [`Home`](home::Home) carries that home's random path, by which it is found and ended.
+//! Failures panic, with what was seen: this crate is only ever linked into tests and benches.
+
+pub mod binaries;
+pub mod exchange;
+pub mod home;
+pub mod layers;
+pub mod model;
+pub mod process;
+pub mod repo;
+pub mod rpc;
+pub mod skip;
+pub mod terminal;
+pub mod wait;

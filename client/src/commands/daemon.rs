@@ -12,6 +12,7 @@ use crate::{
     connect::{Connection, no_daemon},
     context::{self, Context},
     failure::Failure,
+    force,
     start::{self, StartLock},
 };
 
@@ -169,24 +170,50 @@ fn json_line(status: &DaemonServiceGetStatusResponse) -> String {
 ///
 /// When it refuses, or takes too long.
 pub(super) async fn stop(context: &Context, mode: ShutdownMode) -> Result<Option<u32>, Failure> {
-    let Some(connection) = existing(context).await? else {
-        return Ok(None);
+    let home = &context.host.home;
+    let pid = match (existing(context).await, mode) {
+        (Ok(None), _) => return Ok(None),
+        (Ok(Some(connection)), _) => {
+            // Held so that no client starts a new one while the old one ends.
+            let lock = StartLock::take(home).await?;
+            let request = DaemonServiceShutdownRequest {
+                request_id: request_id(),
+                mode: mode.into(),
+            };
+            let pid = connection
+                .daemon()
+                .shutdown(request)
+                .await?
+                .into_inner()
+                .pid;
+            drop(connection);
+            start::wait_for_end(home, &lock).await?;
+            pid
+        }
+        (Err(failure), ShutdownMode::Now) => {
+            let lock = StartLock::take(home).await?;
+            let pid = end_by_force(context, failure)?;
+            start::wait_for_end(home, &lock).await?;
+            pid
+        }
+        (Err(failure), _) => return Err(failure),
     };
-    // Held so that no client starts a new one while the old one ends.
-    let lock = StartLock::take(&context.host.home).await?;
-    let request = DaemonServiceShutdownRequest {
-        request_id: request_id(),
-        mode: mode.into(),
-    };
-    let pid = connection
-        .daemon()
-        .shutdown(request)
-        .await?
-        .into_inner()
-        .pid;
-    drop(connection);
-    start::wait_for_end(&context.host.home, &lock).await?;
     Ok(Some(pid))
+}
+
+/// Ends a daemon that cannot be asked to; `failure` says why.
+fn end_by_force(context: &Context, failure: Failure) -> Result<u32, Failure> {
+    let Ok(record) = context.host.home.record() else {
+        return Err(failure);
+    };
+    match force::end(&record) {
+        Ok(true) => Ok(record.pid),
+        Ok(false) => Err(failure),
+        Err(error) => {
+            let pid = record.pid;
+            Err(no_daemon(format!("cannot end process {pid}: {error}")))
+        }
+    }
 }
 
 async fn logs(context: &Context, follow: bool) -> Done {

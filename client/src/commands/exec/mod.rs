@@ -28,6 +28,8 @@ use crate::{
 
 mod drive;
 pub mod prompt;
+#[cfg(test)]
+mod tests;
 
 pub use drive::{Drive, Limits};
 

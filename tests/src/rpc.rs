@@ -1,0 +1,515 @@
+//! The protocol, spoken directly: for what a test must do or see exactly, without the client.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use prost::Message as _;
+use quire_proto::{
+    TOKEN_KEY,
+    id::RequestId,
+    v1::{
+        ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Delta, Event, Item,
+        PromptItem, PromptMode, Session, SessionServiceCreateRequest, SessionServiceGetRequest,
+        SessionServiceListEventsRequest, SessionServiceWatchRequest, SessionServiceWatchResponse,
+        TurnServiceInterruptRequest, TurnServicePromptRequest, TurnServicePromptResponse,
+        TurnServiceWaitRequest, TurnServiceWaitResponse,
+        approval_service_client::ApprovalServiceClient, daemon_service_client::DaemonServiceClient,
+        event::Body, item, session_service_client::SessionServiceClient,
+        session_service_watch_response::Update, turn_service_client::TurnServiceClient,
+    },
+};
+use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    home::{Home, KEY_VARIABLE},
+    model::MockModel,
+    wait::{self, PATIENCE},
+};
+
+/// A channel that shows the daemon's token with every call.
+pub type Wire = InterceptedService<Channel, Token>;
+
+/// The token, as an interceptor.
+#[derive(Clone)]
+pub struct Token(AsciiMetadataValue);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(TOKEN_KEY, self.0.clone());
+        Ok(request)
+    }
+}
+
+/// A connection to a home's daemon, for tests that are not async themselves.
+pub struct Rpc {
+    runtime: Runtime,
+    wire: Wire,
+}
+
+impl Rpc {
+    /// Connects to the home's daemon, started first if there is none.
+    ///
+    /// # Panics
+    ///
+    /// When there is none to connect to.
+    #[must_use]
+    pub fn starting(home: &Home) -> Self {
+        let started = home.quire(["daemon", "start"]).run();
+        assert_eq!(started.code, 0, "daemon start: {}", started.stderr);
+        Self::connect(home)
+    }
+
+    /// Connects to the home's living daemon.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[must_use]
+    pub fn connect(home: &Home) -> Self {
+        let record = wait::until_some("a daemon to connect to", || {
+            home.daemon().and_then(|_| home.record())
+        });
+        let token = home.paths().token().expect("the daemon left its token");
+        let token = token.parse().expect("a token is printable");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("the machine has an event queue left");
+        let address = format!("unix://{}", record.socket.display());
+        let endpoint = Endpoint::try_from(address).expect("the socket's path is absolute");
+        let channel = runtime.block_on(endpoint.connect());
+        let channel = channel.unwrap_or_else(|error| panic!("cannot connect: {error:?}"));
+        Self {
+            runtime,
+            wire: InterceptedService::new(channel, Token(token)),
+        }
+    }
+
+    /// Runs a call to its end.
+    ///
+    /// # Panics
+    ///
+    /// When it takes longer than [`PATIENCE`].
+    pub fn wait<F: Future>(&self, call: F) -> F::Output {
+        let bounded = async { timeout(PATIENCE, call).await };
+        self.runtime
+            .block_on(bounded)
+            .unwrap_or_else(|_| panic!("a call took longer than {PATIENCE:?}"))
+    }
+
+    /// `DaemonService`.
+    #[must_use]
+    pub fn daemon(&self) -> DaemonServiceClient<Wire> {
+        DaemonServiceClient::new(self.wire.clone())
+    }
+
+    /// `SessionService`.
+    #[must_use]
+    pub fn sessions(&self) -> SessionServiceClient<Wire> {
+        SessionServiceClient::new(self.wire.clone())
+    }
+
+    /// `TurnService`.
+    #[must_use]
+    pub fn turns(&self) -> TurnServiceClient<Wire> {
+        TurnServiceClient::new(self.wire.clone())
+    }
+
+    /// `ApprovalService`.
+    #[must_use]
+    pub fn approvals(&self) -> ApprovalServiceClient<Wire> {
+        ApprovalServiceClient::new(self.wire.clone())
+    }
+
+    /// Makes a session in a directory, in the world a test's client would have.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    #[must_use]
+    pub fn create(&self, home: &Home, directory: &std::path::Path) -> Session {
+        let environment = [
+            ("PATH", std::env::var("PATH").unwrap_or_default()),
+            ("HOME", home.user().display().to_string()),
+            (KEY_VARIABLE, MockModel::KEY.to_owned()),
+        ];
+        let request = SessionServiceCreateRequest {
+            request_id: RequestId::random().to_string(),
+            world: Some(ClientWorld {
+                cwd: directory.display().to_string(),
+                environment: environment
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .into(),
+                umask: 0o022,
+            }),
+            ..Default::default()
+        };
+        let response = self.wait(async { self.sessions().create(request).await });
+        let session = response.map(|response| response.into_inner().session);
+        session
+            .unwrap_or_else(|status| panic!("create: {status}"))
+            .expect("a session made is a session told")
+    }
+
+    /// The session as the daemon tells it now.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of this name.
+    #[must_use]
+    pub fn session(&self, name: &str) -> Session {
+        let request = SessionServiceGetRequest {
+            session: name.to_owned(),
+        };
+        let response = self.wait(async { self.sessions().get(request).await });
+        let session = response.map(|response| response.into_inner().session);
+        session
+            .unwrap_or_else(|status| panic!("get: {status}"))
+            .expect("a session found is a session told")
+    }
+
+    /// Sends a prompt under a request id of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    pub fn prompt(&self, session: &str, text: &str) -> TurnServicePromptResponse {
+        self.prompt_as(&RequestId::random(), session, text)
+            .unwrap_or_else(|status| panic!("prompt: {status}"))
+    }
+
+    /// Sends a prompt under this request id.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon answers.
+    pub fn prompt_as(
+        &self,
+        id: &RequestId,
+        session: &str,
+        text: &str,
+    ) -> Result<TurnServicePromptResponse, Status> {
+        let request = TurnServicePromptRequest {
+            request_id: id.to_string(),
+            session: session.to_owned(),
+            prompt: Some(PromptItem {
+                text: text.to_owned(),
+                images: Vec::new(),
+            }),
+            mode: PromptMode::Unspecified.into(),
+            expected_turn: 0,
+        };
+        let response = self.wait(async { self.turns().prompt(request).await });
+        response.map(tonic::Response::into_inner)
+    }
+
+    /// Waits until the session has nothing running, or needs a person.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't come to that in time.
+    #[must_use]
+    pub fn settled(&self, session: &str) -> TurnServiceWaitResponse {
+        let request = TurnServiceWaitRequest {
+            session: session.to_owned(),
+            timeout_ms: 0,
+        };
+        let response = self.wait(async { self.turns().wait(request).await });
+        let response = response.map(tonic::Response::into_inner);
+        response.unwrap_or_else(|status| panic!("wait: {status}"))
+    }
+
+    /// Interrupts the session's turn.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    pub fn interrupt(&self, session: &str) {
+        let request = TurnServiceInterruptRequest {
+            request_id: RequestId::random().to_string(),
+            session: session.to_owned(),
+            expected_turn: 0,
+        };
+        let response = self.wait(async { self.turns().interrupt(request).await });
+        response.unwrap_or_else(|status| panic!("interrupt: {status}"));
+    }
+
+    /// Answers the session's only pending approval.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon answers.
+    pub fn decide(&self, session: &str, verdict: ApprovalVerdict) -> Result<(), Status> {
+        let request = ApprovalServiceDecideRequest {
+            request_id: RequestId::random().to_string(),
+            session: session.to_owned(),
+            approval: 0,
+            verdict: verdict.into(),
+            message: String::new(),
+            stop: false,
+        };
+        let response = self.wait(async { self.approvals().decide(request).await });
+        response.map(drop)
+    }
+
+    /// The session's whole log.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    #[must_use]
+    pub fn events(&self, session: &str) -> Vec<Event> {
+        let request = SessionServiceListEventsRequest {
+            session: session.to_owned(),
+            after_seq: 0,
+            page_size: 10_000,
+        };
+        let response = self.wait(async { self.sessions().list_events(request).await });
+        let response = response.unwrap_or_else(|status| panic!("list events: {status}"));
+        response.into_inner().events
+    }
+
+    /// Watches a session from a cursor; `None` is from the beginning.
+    #[must_use]
+    pub fn watch(&self, session: &str, after: Option<Cursor>) -> Watcher {
+        let request = SessionServiceWatchRequest {
+            session: session.to_owned(),
+            after,
+            snapshot_beyond: 0,
+            heartbeat_ms: 1_000,
+        };
+        let mut sessions = self.sessions();
+        let seen = Arc::new((Mutex::new(View::default()), Condvar::new()));
+        let writer = Arc::clone(&seen);
+        let start = request.after.clone().unwrap_or_default();
+        lock(&writer.0).start(&start);
+        let reading = self.runtime.spawn(async move {
+            let ended = match sessions.watch(request).await {
+                Err(status) => status.to_string(),
+                Ok(response) => follow(response.into_inner(), &writer).await,
+            };
+            lock(&writer.0).ended = Some(ended);
+            writer.1.notify_all();
+        });
+        Watcher { seen, reading }
+    }
+}
+
+async fn follow(
+    mut updates: tonic::Streaming<SessionServiceWatchResponse>,
+    seen: &(Mutex<View>, Condvar),
+) -> String {
+    loop {
+        match updates.message().await {
+            Ok(Some(SessionServiceWatchResponse {
+                update: Some(update),
+            })) => {
+                lock(&seen.0).apply(update);
+                seen.1.notify_all();
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return "the daemon closed the watch".to_owned(),
+            Err(status) => return status.to_string(),
+        }
+    }
+}
+
+/// A watch that is read as it comes. Dropping it leaves.
+pub struct Watcher {
+    seen: Arc<(Mutex<View>, Condvar)>,
+    reading: JoinHandle<()>,
+}
+
+impl Watcher {
+    /// Waits until `holds`.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or the watch ends before, or what came had a gap or a repeat.
+    pub fn until(&self, what: &str, holds: impl Fn(&View) -> bool) {
+        let waiting = |view: &mut View| !holds(view) && view.ended.is_none();
+        let (view, _) = self
+            .seen
+            .1
+            .wait_timeout_while(lock(&self.seen.0), PATIENCE, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(view.faults.is_empty(), "a watcher saw {:#?}", view.faults);
+        assert!(
+            holds(&view),
+            "a watcher waited in vain for {what}; ended: {:?}; events: {:#?}",
+            view.ended,
+            view.events
+        );
+    }
+
+    /// Waits until so many turns have ended.
+    pub fn until_turns_ended(&self, count: usize) {
+        self.until("the turn's end", |view| view.turns_ended() >= count);
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn view(&self) -> View {
+        lock(&self.seen.0).clone()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a watcher has seen, and whether that was whole.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// All events, in the order they came.
+    pub events: Vec<Event>,
+    /// Bytes of items still growing, by item.
+    pub growing: BTreeMap<u64, Vec<u8>>,
+    /// True once the daemon said that the past is complete.
+    pub synced: bool,
+    /// Gaps and repeats.
+    pub faults: Vec<String>,
+    /// Why the watch ended, if it has.
+    pub ended: Option<String>,
+    seq: u64,
+}
+
+impl View {
+    fn start(&mut self, cursor: &Cursor) {
+        self.seq = cursor.seq;
+        for grown in &cursor.growing {
+            // The reader has these bytes already; which ones doesn't matter here.
+            let bytes = usize::try_from(grown.offset).unwrap_or_default();
+            self.growing.insert(grown.item, vec![b'?'; bytes]);
+        }
+    }
+
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Event(event) => self.event(event),
+            Update::Delta(delta) => self.delta(&delta),
+            Update::Synced(synced) => {
+                self.synced = true;
+                let seq = self.seq;
+                self.rule(synced.seq == seq, || {
+                    format!("synced up to {}, but the last event was {seq}", synced.seq)
+                });
+            }
+            Update::Snapshot(_) => self.faults.push("a snapshot nobody asked for".to_owned()),
+            Update::Heartbeat(_) | Update::Presence(_) | Update::Activity(_) => {}
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let want = self.seq + 1;
+        self.rule(event.seq == want, || {
+            format!("event {} where {want} was due", event.seq)
+        });
+        self.seq = event.seq;
+        if let Some(Body::ItemCompleted(completed)) = &event.body
+            && let Some(item) = &completed.item
+        {
+            self.completed(item);
+        }
+        self.events.push(event);
+    }
+
+    /// What an item has grown to must be what it is in the end.
+    fn completed(&mut self, item: &Item) {
+        let grown = self.growing.remove(&item.id);
+        let text = match &item.kind {
+            Some(item::Kind::Message(message)) => &message.text,
+            Some(item::Kind::Reasoning(reasoning)) => &reasoning.text,
+            _ => return,
+        };
+        let Some(grown) = grown else { return };
+        // The end may overtake the last deltas, so what was shown may be shorter, never other.
+        let mut pairs = text.bytes().zip(&grown);
+        let same = grown.len() <= text.len() && pairs.all(|(end, had)| end == *had || *had == b'?');
+        self.rule(same, || {
+            let shown = String::from_utf8_lossy(&grown);
+            format!(
+                "item {} was shown as `{shown}` but ended as `{text}`",
+                item.id
+            )
+        });
+    }
+
+    fn delta(&mut self, delta: &Delta) {
+        let have = self.growing.entry(delta.item).or_default();
+        let at = have.len() as u64;
+        have.extend_from_slice(&delta.data);
+        // Output of commands may leave bytes out, but never say any twice.
+        self.rule(delta.offset >= at, || {
+            format!(
+                "item {}: delta at {} where {at} was due",
+                delta.item, delta.offset
+            )
+        });
+    }
+
+    fn rule(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+        if !holds {
+            self.faults.push(fault());
+        }
+    }
+
+    /// Turns that have ended.
+    #[must_use]
+    pub fn turns_ended(&self) -> usize {
+        let ended = |event: &&Event| matches!(event.body, Some(Body::TurnEnded(_)));
+        self.events.iter().filter(ended).count()
+    }
+
+    /// Items in their final form, in the order they ended.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        items(&self.events)
+    }
+
+    /// All durable facts as bytes: equal for two watchers who saw the same.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let encoded = self
+            .events
+            .iter()
+            .map(|event| event.encode_length_delimited_to_vec());
+        encoded.collect::<Vec<_>>().concat()
+    }
+
+    /// Text of the items that grow at this moment.
+    #[must_use]
+    pub fn growing_text(&self) -> String {
+        let texts = self
+            .growing
+            .values()
+            .map(|bytes| String::from_utf8_lossy(bytes));
+        texts.collect()
+    }
+}
+
+/// Items in their final form, in the order they ended.
+#[must_use]
+pub fn items(events: &[Event]) -> Vec<Item> {
+    let completed = events.iter().filter_map(|event| match &event.body {
+        Some(Body::ItemCompleted(completed)) => completed.item.clone(),
+        _ => None,
+    });
+    completed.collect()
+}
