@@ -3,7 +3,7 @@
 use prost_types::FieldMask;
 use quire_proto::{
     id::RequestId,
-    v1::{self, ApprovalVerdict, ClientWorld},
+    v1::{self, ClientWorld, PromptMode},
 };
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, Status};
@@ -70,18 +70,9 @@ async fn once(
     let (request_id, session) = (request_id.to_owned(), subject.session.clone());
     match call {
         Call::Prompt { text, mode } => {
-            let request = v1::TurnServicePromptRequest {
-                request_id,
-                session,
-                prompt: Some(v1::PromptItem {
-                    text: text.clone(),
-                    images: vec![],
-                }),
-                mode: (*mode).into(),
-                expected_turn: 0,
-            };
+            let request = prompt(request_id, session, text, *mode);
             let answer = connection.turns().prompt(request).await?;
-            Ok(answer.into_inner().seq)
+            return Ok(answer.into_inner().seq);
         }
         Call::Interrupt { turn } => {
             let request = v1::TurnServiceInterruptRequest {
@@ -89,14 +80,13 @@ async fn once(
                 session,
                 expected_turn: *turn,
             };
-            connection.turns().interrupt(request).await.map(|_| 0)
+            connection.turns().interrupt(request).await?;
         }
         Call::Decide {
             approval,
             verdict,
             message,
         } => {
-            debug_assert_ne!(*verdict, ApprovalVerdict::Unspecified);
             let request = v1::ApprovalServiceDecideRequest {
                 request_id,
                 session,
@@ -105,26 +95,53 @@ async fn once(
                 message: message.clone(),
                 stop: false,
             };
-            connection.approvals().decide(request).await.map(|_| 0)
+            connection.approvals().decide(request).await?;
         }
         Call::Set(setting) => {
             let request = update(request_id, session, setting);
-            connection.sessions().update(request).await.map(|_| 0)
+            connection.sessions().update(request).await?;
         }
-        Call::LendWorld if subject.world.is_none() => Ok(0),
         Call::LendWorld => {
-            let session = v1::Session {
-                id: session,
-                ..v1::Session::default()
-            };
-            let request = v1::SessionServiceUpdateRequest {
-                request_id,
-                session: Some(session),
-                update_mask: None,
-                world: subject.world.clone(),
-            };
-            connection.sessions().update(request).await.map(|_| 0)
+            if let Some(world) = &subject.world {
+                let request = lending(request_id, session, world.clone());
+                connection.sessions().update(request).await?;
+            }
         }
+    }
+    Ok(0)
+}
+
+fn prompt(
+    request_id: String,
+    session: String,
+    text: &str,
+    mode: PromptMode,
+) -> v1::TurnServicePromptRequest {
+    v1::TurnServicePromptRequest {
+        request_id,
+        session,
+        prompt: Some(v1::PromptItem {
+            text: text.to_owned(),
+            images: vec![],
+        }),
+        mode: mode.into(),
+        expected_turn: 0,
+    }
+}
+
+fn lending(
+    request_id: String,
+    session: String,
+    world: ClientWorld,
+) -> v1::SessionServiceUpdateRequest {
+    v1::SessionServiceUpdateRequest {
+        request_id,
+        session: Some(v1::Session {
+            id: session,
+            ..v1::Session::default()
+        }),
+        update_mask: None,
+        world: Some(world),
     }
 }
 
@@ -169,7 +186,7 @@ fn update(
 
 #[cfg(test)]
 mod tests {
-    use quire_proto::v1::{PromptMode, SandboxMode};
+    use quire_proto::v1::SandboxMode;
 
     use super::*;
 
