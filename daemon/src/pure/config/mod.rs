@@ -5,6 +5,7 @@
 //! untrusted repository from widening anything; [`resolve`] turns `provider/model` into an
 //! endpoint. Nothing here reads a file, a variable or a clock.
 
+mod check;
 pub mod layer;
 pub mod merge;
 mod narrow;
