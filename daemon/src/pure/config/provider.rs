@@ -1,4 +1,4 @@
-//! Providers: endpoints, the wire they speak, and what is known of their models.
+//! Providers: endpoints, the wire they speak, and what a user says of their models.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -34,11 +34,11 @@ pub struct Provider {
     pub api_key_command: Option<Vec<String>>,
     /// Absolute; what [`Wire::Script`] plays.
     pub script: Option<PathBuf>,
-    /// What is known of single models.
+    /// What overrides the catalogue, by model.
     pub models: BTreeMap<String, ModelFacts>,
 }
 
-/// What is known of one model. Unknown facts are left to the provider.
+/// What configuration says of one model. What it leaves out is left to the catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelFacts {
@@ -64,46 +64,4 @@ pub struct Price {
     pub cached: Option<f64>,
     /// Of output, reasoning included.
     pub output: f64,
-}
-
-impl Price {
-    /// What `usage` costs, in millionths of a US dollar, rounded up.
-    #[must_use]
-    pub fn cost_micros(&self, usage: &quire_proto::v1::Usage) -> u64 {
-        let cached = usage.cached_tokens.min(usage.input_tokens);
-        let fresh = usage.input_tokens - cached;
-        // Dollars per million tokens are millionths of a dollar per token.
-        let cost = fresh as f64 * self.input
-            + cached as f64 * self.cached.unwrap_or(self.input)
-            + usage.output_tokens as f64 * self.output;
-        cost.ceil() as u64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use quire_proto::v1::Usage;
-
-    use super::*;
-
-    #[test]
-    fn cached_tokens_are_part_of_the_input() {
-        let price = Price {
-            input: 2.0,
-            cached: Some(0.2),
-            output: 10.0,
-        };
-        let usage = Usage {
-            input_tokens: 1000,
-            cached_tokens: 600,
-            output_tokens: 50,
-            ..Usage::default()
-        };
-        assert_eq!(price.cost_micros(&usage), 800 + 120 + 500);
-        let without = Price {
-            cached: None,
-            ..price
-        };
-        assert_eq!(without.cost_micros(&usage), 2000 + 500);
-    }
 }
