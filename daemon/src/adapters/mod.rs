@@ -2,7 +2,7 @@
 //! `ports` and never the session or the edge.
 
 pub mod files;
-pub mod tools;
-pub mod workspace;
 pub mod growing;
 pub mod store;
+pub mod tools;
+pub mod workspace;
