@@ -56,14 +56,14 @@ fn a_patch_is_checked_and_then_applied() {
 #[test]
 fn a_refusal_is_one_line_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a"), "\x1b[31mx y z\n").unwrap();
+    fs::write(dir.path().join("a"), "\x1b[31mthe quick brown fox\n").unwrap();
     let body = |body: &str| format!("*** Begin Patch\n{body}*** End Patch\n").into_bytes();
     let table: [(&[&str], Vec<u8>, i32, &str); 6] = [
         (&[], Vec::new(), 1, "the patch is empty"),
         (&[], b"\xff".to_vec(), 1, "is not UTF-8"),
         (
             &[],
-            body("*** Update File: a\n@@\n-x y w z\n"),
+            body("*** Update File: a\n@@\n-the quick brown dog\n"),
             1,
             "nearest place is line 1",
         ),
