@@ -63,7 +63,8 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     fields.split(' ').nth(19)?.parse().ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::{
         os::unix::process::ExitStatusExt as _,
