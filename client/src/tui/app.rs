@@ -136,6 +136,8 @@ pub struct App {
     pub(super) link: Link,
     /// Milliseconds since the Unix epoch, as last told.
     pub(super) now_ms: i64,
+    /// When the last key was pressed, likewise.
+    pub(super) last_key_ms: i64,
 }
 
 impl App {
@@ -156,6 +158,7 @@ impl App {
                 lent: false,
             },
             now_ms: 0,
+            last_key_ms: 0,
         }
     }
 
@@ -356,7 +359,7 @@ impl App {
     pub(super) fn meet_card(&mut self) {
         let asked = self.asked().map(|(id, _)| id);
         let focus = self.composer.is_empty();
-        let draft = self.card.meet(asked, self.now_ms, focus);
+        let draft = self.card.meet(asked, self.now_ms, self.last_key_ms, focus);
         if let Some(draft) = draft {
             self.composer.take();
             self.composer.insert(&draft);

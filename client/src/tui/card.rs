@@ -1,8 +1,9 @@
 //! The card of an approval: exactly what would run or change, why it is asked, and the answers.
 //!
 //! Nothing on it can act on the terminal or hide: all of it is spelled out by
-//! [`Care::Exact`]. It takes the keyboard only when nothing is being written, and no answer for
-//! the first moment, so that a key meant for the composer never approves anything.
+//! [`Care::Exact`]. It takes the keyboard only when nothing is being written, and from someone who
+//! was at the keys just now no answer for the first moment, so that a key meant for the composer
+//! never approves anything.
 
 use quire_proto::{
     id::ApprovalId,
@@ -24,8 +25,11 @@ use super::{
 };
 use crate::view::View;
 
-/// Milliseconds for which a new card takes no answer.
+/// Milliseconds for which a new card takes no answer from someone who was at the keys just now.
 const FRESH_MS: i64 = 400;
+
+/// Milliseconds since the last key that count as "just now".
+const JUST_NOW_MS: i64 = 2_000;
 
 /// Rows of a screen that has room for one answer a row.
 const TALL: u16 = 20;
@@ -37,8 +41,8 @@ const FRAME: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Card {
     on: Option<ApprovalId>,
-    /// When it appeared, milliseconds since the Unix epoch.
-    since_ms: i64,
+    /// When it begins to take answers, milliseconds since the Unix epoch.
+    opens_ms: i64,
     focus: bool,
     /// While the word that goes with a no is written: what was being written before.
     draft: Option<String>,
@@ -50,21 +54,23 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Puts another approval on the card, or none. Gives back what was being written if that cut
-    /// short a word.
+    /// Puts another approval on the card, or none, `now_ms` (milliseconds since the Unix epoch).
+    /// Gives back what was being written if that cut short a word.
     pub(super) fn meet(
         &mut self,
         asked: Option<ApprovalId>,
         now_ms: i64,
+        last_key_ms: i64,
         nothing_written: bool,
     ) -> Option<String> {
         if asked == self.on {
             return None;
         }
         let draft = self.draft.take();
+        let at_the_keys = now_ms - last_key_ms < JUST_NOW_MS;
         *self = Self {
             on: asked,
-            since_ms: now_ms,
+            opens_ms: now_ms + if at_the_keys { FRESH_MS } else { 0 },
             focus: draft.as_ref().map_or(nothing_written, String::is_empty),
             ..Self::default()
         };
@@ -91,9 +97,9 @@ impl Card {
         self.focus = false;
     }
 
-    /// True for the first moment, when a key was most likely meant for something else.
+    /// True in the first moment, when a key was most likely meant for something else.
     pub(super) fn is_fresh(&self, now_ms: i64) -> bool {
-        now_ms - self.since_ms < FRESH_MS
+        now_ms < self.opens_ms
     }
 
     /// True while the word that goes with a no is being written.

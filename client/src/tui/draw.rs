@@ -34,10 +34,10 @@ pub(super) struct Panes {
     pub(super) live: Rect,
     /// Prompts that wait.
     pub(super) waiting: Rect,
-    /// A note.
-    pub(super) note: Rect,
     /// An approval.
     pub(super) card: Rect,
+    /// A note.
+    pub(super) note: Rect,
     /// Title and id.
     pub(super) rule: Rect,
     /// What is being written.
@@ -72,8 +72,8 @@ impl Panes {
         let status = take(1);
         let composer = take(if hides_composer { 0 } else { composer });
         let rule = take(usize::from(!hides_composer));
-        let card = take(app.card.height().min(height * 3 / 4));
         let note = take(status::note(app, width).len());
+        let card = take(app.card.height().min(height * 3 / 4));
         let waiting = take(status::waiting(app, width).len());
         // The blank row parts the transcript from what stands below it, even in silence.
         let live = take(2);
@@ -85,8 +85,8 @@ impl Panes {
             transcript: rest,
             live,
             waiting,
-            note,
             card,
+            note,
             rule,
             composer,
             status,

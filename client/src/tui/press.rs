@@ -28,6 +28,7 @@ impl App {
         if key.kind == KeyEventKind::Release {
             return vec![];
         }
+        self.last_key_ms = self.now_ms;
         let leaves_next = self.note.take() == Some(Note::LeaveNext);
         match keys::action(self.moment(), key) {
             Some(Action::Leave) if leaves_next => vec![Effect::Leave(Leaving::Detached)],

@@ -65,6 +65,10 @@ impl Screen {
 
     /// Draws what has changed, in one go where the terminal can.
     pub(super) fn draw(&mut self, app: &mut App) -> Result<(), Failure> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            // A panic in another thread has given it back and told about itself.
+            return Err(Failure::silent(Exit::Failed));
+        }
         let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| {
                 let painted = self.terminal.draw(|frame| {

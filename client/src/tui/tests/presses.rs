@@ -183,6 +183,7 @@ fn a_no_can_carry_a_word_and_the_draft_comes_back() {
 fn a_key_meant_for_the_composer_never_approves() {
     let mut stage = Stage::new();
     stage.turn_started();
+    stage.write("x").press("Backspace");
     let asked = Some(approval("git push"));
     stage.event(Body::ApprovalRequested(v1::ApprovalRequested {
         approval: asked.clone(),
