@@ -1,5 +1,7 @@
 //! The real binary's life, seen from outside: what it says, what it serves, what it leaves behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},

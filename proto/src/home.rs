@@ -91,6 +91,13 @@ impl Home {
         })
     }
 
+    /// What `QUIRE_HOME` must be for another process to find this same home; `None` when it finds
+    /// it without.
+    #[must_use]
+    pub fn variable(&self) -> Option<&Path> {
+        self.private.then_some(&*self.state)
+    }
+
     /// What must outlive everything: database, jobs, the daemon's identity, logs.
     #[must_use]
     pub fn state(&self) -> &Path {

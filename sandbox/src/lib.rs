@@ -1,4 +1,15 @@
-//! Profiles, job specifications and the files a keeper leaves behind: what the daemon and the
-//! `quire-sandbox` program share.
+//! What the daemon and the `quire-sandbox` program share: profiles and job specifications, the
+//! tables of what is protected and hidden, the files a keeper leaves behind and the frames it
+//! speaks.
+//!
+//! Nothing here confines anything: that is the program's doing, in modules of its own.
 
+pub mod environment;
+pub mod job;
+pub mod probe;
+pub mod record;
+pub mod report;
+pub mod seatbelt;
 pub mod spec;
+pub mod tables;
+pub mod wire;

@@ -1,6 +1,6 @@
 //! What to run and with which rights: plain data, written by the daemon, applied by a keeper.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ pub struct Profile {
     pub network: Vec<String>,
     /// Layers without which nothing is run.
     pub require: Vec<Layer>,
+    /// An existing directory, absolute, that holds the command's private `/tmp` and home between the
+    /// commands of one session. `None` = fresh memory for each command.
+    #[serde(default)]
+    pub scratch: Option<PathBuf>,
 }
 
 /// One independent means of confinement.
@@ -44,6 +48,69 @@ pub enum Layer {
     Landlock,
     /// A system call filter.
     Seccomp,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadOnly => "read-only",
+            Self::WorkspaceWrite => "workspace-write",
+            Self::FullAccess => "full-access",
+        })
+    }
+}
+
+/// A word that names no [`Mode`] or [`Layer`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is not a {what}: use {choices}")]
+pub struct UnknownWord {
+    word: String,
+    what: &'static str,
+    choices: &'static str,
+}
+
+impl FromStr for Mode {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let modes = [Self::ReadOnly, Self::WorkspaceWrite, Self::FullAccess];
+        let found = modes.into_iter().find(|mode| mode.to_string() == word);
+        found.ok_or_else(|| UnknownWord {
+            word: word.to_owned(),
+            what: "mode",
+            choices: "read-only, workspace-write or full-access",
+        })
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespaces => "namespaces",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+        })
+    }
+}
+
+impl Layer {
+    /// Every layer, in the order they are applied.
+    pub const ALL: [Self; 3] = [Self::Namespaces, Self::Landlock, Self::Seccomp];
+}
+
+impl FromStr for Layer {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|layer| layer.to_string() == word);
+        found.ok_or_else(|| UnknownWord {
+            word: word.to_owned(),
+            what: "layer",
+            choices: "namespaces, landlock or seccomp",
+        })
+    }
 }
 
 /// Limits of one command.
@@ -79,6 +146,17 @@ pub struct Size {
     pub rows: u16,
 }
 
+/// What a command without a terminal reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stdin {
+    /// Nothing: many programs read a pipe to its end before they do anything else.
+    #[default]
+    Null,
+    /// A pipe that is written to until it is closed.
+    Pipe,
+}
+
 /// One command to run under a keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -94,6 +172,9 @@ pub struct JobSpec {
     pub umask: u32,
     /// A terminal of this size instead of pipes.
     pub pty: Option<Size>,
+    /// Standard input when there is no terminal.
+    #[serde(default)]
+    pub stdin: Stdin,
     /// What the command may do.
     pub profile: Profile,
     /// What the command may use.

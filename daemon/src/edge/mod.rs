@@ -66,3 +66,4 @@ impl Engine for Unused {
         Box::pin(std::future::ready(()))
     }
 }
+pub mod oneshot;

@@ -9,6 +9,8 @@ pub mod policy;
 pub mod prompt;
 pub mod request;
 pub mod retry;
+pub mod cut;
 pub mod sample;
 pub mod transcript;
 pub mod turn;
+pub mod script;

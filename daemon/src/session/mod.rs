@@ -7,6 +7,8 @@ mod actor;
 mod acts;
 pub mod feed;
 mod inbox;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

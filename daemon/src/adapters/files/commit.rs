@@ -72,6 +72,11 @@ pub fn commit(changes: &[Change], umask: u32) -> Result<(), CommitError> {
             return Err(CommitError::Stale(change.path.clone()));
         }
     }
+    make(changes, umask)
+}
+
+/// [`commit`] without its first look at all files: each is looked at when its turn comes.
+pub(super) fn make(changes: &[Change], umask: u32) -> Result<(), CommitError> {
     let mut journal = Journal {
         umask,
         made: Vec::new(),
@@ -111,16 +116,20 @@ impl Change {
             .map(|bytes| Sha256::digest(bytes).into())
     }
 
-    /// The name of this change's file beside the one it replaces: the same for the same change, so
-    /// that nothing is left over when it is tried again.
     fn aside(&self) -> OsString {
-        let mut hash = Sha256::new();
-        hash.update(self.path.as_os_str().as_bytes());
-        hash.update(self.result().unwrap_or_default());
-        let hash = hash.finalize();
-        let name: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(".quire-{name}").into()
+        aside(&self.path, self.result())
     }
+}
+
+/// The name of the file beside `path` that holds its new content before it is exchanged, and the
+/// old one after: the same for the same change, so that a later daemon finds it.
+pub(super) fn aside(path: &Path, result: Option<[u8; 32]>) -> OsString {
+    let mut hash = Sha256::new();
+    hash.update(path.as_os_str().as_bytes());
+    hash.update(result.unwrap_or_default());
+    let hash = hash.finalize();
+    let name: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(".quire-{name}").into()
 }
 
 /// What has been done so far.

@@ -68,12 +68,12 @@ pub struct Hidden {
 }
 
 impl Hidden {
-    /// The built-in list for the user at `home`, and the policy's own paths.
+    /// The built-in list for a user with these home directories, and the policy's own paths.
     #[must_use]
-    pub fn new(home: Option<&Path>, policy: &[String]) -> Self {
+    pub fn new(homes: &[PathBuf], policy: &[String]) -> Self {
         let mut paths: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
         paths.extend(policy.iter().map(PathBuf::from));
-        if let Some(home) = home {
+        for home in homes {
             paths.extend(HOME.iter().map(|path| home.join(path)));
         }
         if let Ok(home) = Home::find() {

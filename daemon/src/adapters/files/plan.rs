@@ -9,9 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quire_proto::v1::{FileChange, FileOperation};
-
-use crate::pure::patch::{Chunk, Edit, Misfit, Patch, apply, diff};
+use crate::pure::patch::{Chunk, Edit, Misfit, Patch, apply};
 
 use super::{Content, Hidden, Resolved, open::read_file, resolve};
 
@@ -36,73 +34,9 @@ pub struct Bounds {
 /// The changes of one patch.
 #[derive(Clone, Default)]
 pub struct Plan {
-    /// One for each file that will differ, in the order of the patch.
+    /// One for each file that will differ. Files that are removed come last: a file that is moved
+    /// is in its new place before it leaves the old one.
     pub changes: Vec<Change>,
-    /// What the patch said, for the model: `A`, `M` or `D` and the path as it wrote it.
-    pub report: Vec<(char, String)>,
-}
-
-impl Plan {
-    /// What the model is told once the plan is carried out.
-    #[must_use]
-    pub fn success(&self) -> String {
-        format!("Success. Updated the following files:\n{}", self.list())
-    }
-
-    /// A line for each file: `A`, `M` or `D`, and its path as the patch wrote it.
-    #[must_use]
-    pub fn list(&self) -> String {
-        let lines = self.report.iter();
-        lines
-            .map(|(letter, path)| format!("{letter} {path}\n"))
-            .collect()
-    }
-
-    /// The changes as people see them. Paths inside of `workspace` are relative to it. A file that
-    /// was moved away is told with its new name only.
-    #[must_use]
-    pub fn previews(&self, workspace: &Path) -> Vec<FileChange> {
-        let shown = |path: &Path| {
-            let path = path.strip_prefix(workspace).unwrap_or(path);
-            path.to_string_lossy().into_owned()
-        };
-        let sources: Vec<&Path> = self.moves().map(|(_, source)| source).collect();
-        let kept =
-            |change: &&Change| change.after.is_some() || !sources.contains(&change.path.as_path());
-        let changes = self.changes.iter().filter(kept);
-        changes
-            .map(|change| {
-                let diff = diff(
-                    self.old_bytes(change),
-                    change.after.as_deref().unwrap_or(b""),
-                );
-                FileChange {
-                    path: shown(&change.path),
-                    operation: change.operation().into(),
-                    moved_from: change.moved_from.as_deref().map(shown).unwrap_or_default(),
-                    diff: diff.text,
-                    added_lines: diff.added,
-                    removed_lines: diff.removed,
-                }
-            })
-            .collect()
-    }
-
-    /// Each file that takes over from another one, and that one.
-    fn moves(&self) -> impl Iterator<Item = (&Change, &Path)> {
-        let moved = self.changes.iter();
-        moved.filter_map(|change| Some((change, change.moved_from.as_deref()?)))
-    }
-
-    /// The bytes a change starts from: for a moved file those of its source.
-    fn old_bytes<'a>(&'a self, change: &'a Change) -> &'a [u8] {
-        let source = change.moved_from.as_ref();
-        let source = source.and_then(|path| self.changes.iter().find(|other| other.path == *path));
-        match &source.unwrap_or(change).before {
-            Some(Content::File(bytes)) => bytes,
-            _ => b"",
-        }
-    }
 }
 
 /// A change to one file.
@@ -116,17 +50,6 @@ pub struct Change {
     pub after: Option<Vec<u8>>,
     /// The file whose content and rights this one takes over, if it is moved.
     pub moved_from: Option<PathBuf>,
-}
-
-impl Change {
-    fn operation(&self) -> FileOperation {
-        match (&self.moved_from, &self.before, &self.after) {
-            (Some(_), _, _) => FileOperation::Moved,
-            (None, _, None) => FileOperation::Deleted,
-            (None, None, Some(_)) => FileOperation::Added,
-            (None, Some(_), Some(_)) => FileOperation::Modified,
-        }
-    }
 }
 
 /// Why a patch cannot be carried out. Says what the model can do about it.
@@ -159,8 +82,8 @@ pub enum Problem {
     #[error("there is no such file: name an existing one, or add it with `*** Add File:`")]
     Absent,
     /// A chunk has no place, or several.
-    #[error(transparent)]
-    Misfit(#[from] Misfit),
+    #[error("{0}")]
+    Misfit(Box<Misfit>),
     /// It cannot be read.
     #[error("{}", describe(.0))]
     Unreadable(io::Error),
@@ -183,27 +106,11 @@ pub fn plan(patch: &Patch, bounds: &Bounds) -> Result<Plan, PlanError> {
         let real = |root: &PathBuf| super::follow(root).unwrap_or_else(|_| root.clone());
         view.roots = roots.iter().map(real).collect();
     }
-    let mut report = Vec::new();
     for edit in &patch.edits {
-        let (letter, path) = match edit {
-            Edit::Add { path, .. } => ('A', path),
-            Edit::Delete { path } => ('D', path),
-            Edit::Update { path, move_to, .. } => ('M', move_to.as_ref().unwrap_or(path)),
-        };
         view.edit(edit)?;
-        let line = (letter, path.clone());
-        if !report.contains(&line) {
-            report.push(line);
-        }
     }
-    report.sort_by_key(|(letter, _)| match letter {
-        'A' => 0,
-        'M' => 1,
-        _ => 2,
-    });
     Ok(Plan {
         changes: view.changes(),
-        report,
     })
 }
 
@@ -271,7 +178,8 @@ impl View<'_> {
         let after = if chunks.is_empty() {
             before.clone()
         } else {
-            apply(before, chunks).map_err(|misfit| wrong(path, misfit.into()))?
+            apply(before, chunks)
+                .map_err(|misfit| wrong(path, Problem::Misfit(Box::new(misfit))))?
         };
         let after = Some(Content::File(after));
         let target = match move_to {
@@ -354,17 +262,18 @@ impl View<'_> {
             .states
             .into_iter()
             .filter(|state| state.before != state.now);
-        changed
-            .map(|state| Change {
-                path: state.path,
-                before: state.before,
-                after: match state.now {
-                    Some(Content::File(bytes)) => Some(bytes),
-                    _ => None,
-                },
-                moved_from: state.moved_from,
-            })
-            .collect()
+        let changes = changed.map(|state| Change {
+            path: state.path,
+            before: state.before,
+            after: match state.now {
+                Some(Content::File(bytes)) => Some(bytes),
+                _ => None,
+            },
+            moved_from: state.moved_from,
+        });
+        let mut changes: Vec<Change> = changes.collect();
+        changes.sort_by_key(|change| change.after.is_none());
+        changes
     }
 }
 

@@ -85,9 +85,42 @@ pub(super) fn sentence(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
+        let text = error.to_string();
+        // SQLite's errors tell themselves again in their cause, behind a number.
+        let told = text
+            .rsplit(": ")
+            .next()
+            .is_some_and(|end| line.contains(end));
+        if !told {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
         cause = error.source();
     }
     line.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_on_one_line() {
+        let missing = rusqlite::Connection::open("/nowhere/at/all").unwrap_err();
+        let table: [(StartError, &str); 3] = [
+            (
+                StartError::System(io::Error::other("two\nlines")),
+                "cannot start the daemon: two lines",
+            ),
+            (
+                StoreError::from(missing).into(),
+                "the event store cannot be written or read: unable to open database file: \
+                 /nowhere/at/all",
+            ),
+            (StartError::Open("no key".into()), "no key"),
+        ];
+        for (error, want) in table {
+            assert_eq!(sentence(&error), want);
+        }
+    }
 }

@@ -235,9 +235,9 @@ impl Opened {
         let (health, health_server) = tonic_health::server::health_reporter();
         let reflection = reflection().map_err(StartError::System)?;
         let routes = std::mem::take(&mut self.served.routes)
-            .add(health_server)
-            .add(reflection.0)
-            .add(reflection.1)
+            .add_service(health_server)
+            .add_service(reflection.0)
+            .add_service(reflection.1)
             .guarded_by(self.token.clone());
         let listener = self.listener().map_err(StartError::System)?;
         let incoming = peers::accept(listener, self.start.connections.clone());

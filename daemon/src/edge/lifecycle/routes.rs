@@ -47,7 +47,7 @@ impl Routes {
 
     /// Adds a generated gRPC server, such as `SessionServiceServer::new(sessions)`.
     #[must_use]
-    pub fn add<S>(mut self, server: S) -> Self
+    pub fn add_service<S>(mut self, server: S) -> Self
     where
         S: NamedService + Route,
     {

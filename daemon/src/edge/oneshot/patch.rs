@@ -59,18 +59,19 @@ fn run(check: bool) -> Result<String, Box<dyn Error>> {
         unprotected: false,
         hidden: Hidden::default(),
     };
-    let plan = plan(&Patch::parse(&input)?, &bounds)?;
+    let patch = Patch::parse(&input)?;
+    let plan = plan(&patch, &bounds)?;
     if check {
-        return Ok(preview(&plan, &bounds.base));
+        return Ok(preview(&patch, &plan, &bounds.base));
     }
     commit(&plan.changes, umask())?;
-    Ok(plan.success())
+    Ok(patch.success())
 }
 
 /// What would change, file by file.
-fn preview(plan: &Plan, base: &Path) -> String {
+fn preview(patch: &Patch, plan: &Plan, base: &Path) -> String {
     let mut text = "Would update the following files:\n".to_owned();
-    text.push_str(&plan.list());
+    text.push_str(&patch.list());
     for change in plan.previews(base) {
         text.push_str(&format!("\n--- {}\n{}", change.path, change.diff));
     }
@@ -81,7 +82,7 @@ fn preview(plan: &Plan, base: &Path) -> String {
 fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mask);
-    mask.as_raw_mode().into()
+    mask.as_raw_mode() as u32
 }
 
 fn report(line: &str) {

@@ -13,25 +13,15 @@ pub(super) fn decode<'a>(codec: Codec, pieces: impl IntoIterator<Item = &'a [u8]
     for piece in pieces {
         let mut batch = Vec::new();
         let result = decoder.feed(piece, &mut batch);
-        join(&mut deltas, batch);
+        batch.into_iter().for_each(|delta| join(&mut deltas, delta));
         if let Err(error) = result {
             return (deltas, Some(error));
         }
     }
     let mut batch = Vec::new();
     let result = decoder.finish(&mut batch);
-    join(&mut deltas, batch);
+    batch.into_iter().for_each(|delta| join(&mut deltas, delta));
     (deltas, result.err())
-}
-
-fn join(deltas: &mut Vec<Delta>, batch: Vec<Delta>) {
-    for delta in batch {
-        match delta {
-            Delta::Text(text) => push_text(deltas, &text),
-            Delta::Reasoning(text) => push_reasoning(deltas, &text),
-            delta => deltas.push(delta),
-        }
-    }
 }
 
 /// Decodes an answer in one piece, after making sure that it does not matter how it is cut.
@@ -65,7 +55,8 @@ pub(super) fn stream(events: &[&str]) -> String {
 pub(super) fn check_damaged(codec: Codec, fixture: &'static str) {
     let damage = prop::collection::vec((0..fixture.len(), any::<u8>()), 0..4);
     let cuts = prop::collection::vec(0..fixture.len(), 0..12);
-    proptest!(|(damage in damage, mut cuts in cuts)| {
+    let config = ProptestConfig::with_cases(64);
+    proptest!(config, |(damage in damage, mut cuts in cuts)| {
         let mut bytes = fixture.as_bytes().to_vec();
         for (at, byte) in damage {
             bytes[at] = byte;

@@ -15,6 +15,7 @@ mod harness;
 mod offer;
 pub mod responses;
 pub mod sse;
+mod surrogate;
 mod wire;
 
 use serde::Deserialize;
@@ -200,6 +201,15 @@ struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 /// The text of a field that may be missing or null.
 fn text<'a>(field: Option<&'a Text<'_>>) -> &'a str {
     field.map_or("", |text| &text.0)
+}
+
+/// Adds a delta; a text that follows a text becomes part of it.
+pub(in crate::pure) fn join(out: &mut Vec<Delta>, delta: Delta) {
+    match delta {
+        Delta::Text(piece) => push_text(out, &piece),
+        Delta::Reasoning(piece) => push_reasoning(out, &piece),
+        delta => out.push(delta),
+    }
 }
 
 fn push_text(out: &mut Vec<Delta>, piece: &str) {

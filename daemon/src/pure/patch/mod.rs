@@ -32,6 +32,49 @@ pub struct Patch {
     pub edits: Vec<Edit>,
 }
 
+impl Patch {
+    /// What the model is told once the patch is applied.
+    #[must_use]
+    pub fn success(&self) -> String {
+        format!("Success. Updated the following files:\n{}", self.list())
+    }
+
+    /// A line for each file: `A`, `M` or `D`, and its path as the patch wrote it. Added files come
+    /// first, then those updated, then those deleted.
+    #[must_use]
+    pub fn list(&self) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        for letter in ['A', 'M', 'D'] {
+            let edits = self.edits.iter().filter(|edit| edit.letter() == letter);
+            for line in edits.map(|edit| format!("{letter} {}\n", edit.path())) {
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        lines.concat()
+    }
+}
+
+impl Edit {
+    /// The path of the file once the edit is made, or was.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Add { path, .. } | Self::Delete { path } => path,
+            Self::Update { path, move_to, .. } => move_to.as_ref().unwrap_or(path),
+        }
+    }
+
+    fn letter(&self) -> char {
+        match self {
+            Self::Add { .. } => 'A',
+            Self::Update { .. } => 'M',
+            Self::Delete { .. } => 'D',
+        }
+    }
+}
+
 /// What happens to one file. Paths are as the model wrote them, without blanks around.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {

@@ -243,11 +243,13 @@ impl<'a> Lines<'a> {
     fn chunk(&mut self) -> Result<Chunk, ParseError> {
         let from = self.next + 1;
         let mut chunk = Chunk::default();
-        while let Some(marker) = self
+        // Only the first marker may be padded: behind it a padded one is context.
+        let mut marker = self
             .peek()
-            .and_then(|line| line.trim_start().strip_prefix("@@"))
-        {
-            self.anchor(marker, &mut chunk)?;
+            .and_then(|line| line.trim_start().strip_prefix("@@"));
+        while let Some(text) = marker {
+            self.anchor(text, &mut chunk)?;
+            marker = self.peek().and_then(|line| line.strip_prefix("@@"));
         }
         while let Some(line) = self.peek() {
             // A line that begins with a blank is context here, even if its text is a marker.

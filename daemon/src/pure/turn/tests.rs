@@ -378,10 +378,7 @@ fn reading_calls_run_beside_each_other_and_the_rest_in_order() {
 fn what_a_rule_asks_waits_for_an_answer_and_is_looked_at_again() {
     let (mut play, _) = Play::begin("go");
     play.answer_calls(&["sh a"]);
-    assert_eq!(
-        play.prepared(2, "ask"),
-        ["changed 2 call sh", "asked"]
-    );
+    assert_eq!(play.prepared(2, "ask"), ["changed 2 call sh", "asked"]);
     assert_eq!(
         play.transcript
             .item(id(2))
@@ -403,10 +400,7 @@ fn an_approval_is_for_what_was_shown_and_nothing_else() {
     play.answer_calls(&["sh a"]);
     play.prepared(2, "ask");
     play.decide(ApprovalVerdict::Once, false);
-    assert_eq!(
-        play.prepared(2, "ask more"),
-        ["changed 2 call sh", "asked"]
-    );
+    assert_eq!(play.prepared(2, "ask more"), ["changed 2 call sh", "asked"]);
 }
 
 #[test]

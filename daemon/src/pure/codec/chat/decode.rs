@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::calls::{Calls, Piece};
 use crate::pure::{
-    codec::{Stage, Text, fault, push_reasoning, push_text, text},
+    codec::{Stage, Text, fault, push_reasoning, push_text, surrogate, text},
     sample::{Delta, SampleError, SampleErrorKind, Stop},
 };
 
@@ -137,7 +137,10 @@ impl Decoder {
         }
         let chunk: Chunk<'_> = match serde_json::from_str(data) {
             Ok(chunk) => chunk,
-            Err(_) => return unreadable(data),
+            Err(_) => match surrogate::mend(data) {
+                Some(mended) => return self.event(&mended, out),
+                None => return unreadable(data),
+            },
         };
         if chunk.error.is_some() {
             return Err(self.error(data));

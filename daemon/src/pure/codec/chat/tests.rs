@@ -243,6 +243,17 @@ fn an_answer_without_its_end_is_no_answer() {
 }
 
 #[test]
+fn half_an_emoji_is_replaced() {
+    let half = r#"{"choices":[{"delta":{"content":"a\ud83d"}}]}"#;
+    let want = vec![
+        said("a\u{fffd}"),
+        Delta::MessageDone,
+        ended(Stop::Done, [0; 4]),
+    ];
+    assert_eq!(check(&[half, &finish("stop")]), want);
+}
+
+#[test]
 fn unknown_chunks_are_skipped() {
     let text = chunk(&json!({"content": "a", "annotations": [1]}));
     let events = [r#"{"type":"ping"}"#, &text, r#"{"x":[1]}"#, &finish("stop")];

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use quire_proto::v1::{ArgumentsKind, Usage};
-use serde::Deserialize;
+use quire_proto::v1::ArgumentsKind;
 use serde_json::Value;
 
+use super::event::{Event, Kind, Response, WholeItem, is_call, normalised};
 use crate::pure::{
-    codec::{Stage, Text, fault, push_reasoning, push_text, text},
+    codec::{Stage, fault, push_reasoning, push_text, surrogate, text},
     sample::{Call, Delta, SampleError, SampleErrorKind, Stop},
 };
 
@@ -44,132 +44,6 @@ struct Item {
     done: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct Event<'a> {
-    #[serde(borrow)]
-    r#type: Option<Text<'a>>,
-    sequence_number: Option<i64>,
-    output_index: Option<u64>,
-    content_index: Option<u64>,
-    summary_index: Option<u64>,
-    #[serde(borrow)]
-    item_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    delta: Option<Text<'a>>,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    refusal: Option<Text<'a>>,
-    #[serde(borrow)]
-    item: Option<WholeItem<'a>>,
-    #[serde(borrow)]
-    response: Option<Response<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WholeItem<'a> {
-    #[serde(borrow)]
-    r#type: Option<Text<'a>>,
-    #[serde(borrow)]
-    id: Option<Text<'a>>,
-    #[serde(borrow)]
-    call_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    #[serde(borrow)]
-    arguments: Option<Text<'a>>,
-    #[serde(borrow)]
-    input: Option<Text<'a>>,
-    #[serde(borrow)]
-    status: Option<Text<'a>>,
-    #[serde(borrow)]
-    content: Option<Vec<Part<'a>>>,
-    #[serde(borrow)]
-    summary: Option<Vec<Part<'a>>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Part<'a> {
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    refusal: Option<Text<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Response<'a> {
-    #[serde(borrow)]
-    status: Option<Text<'a>>,
-    #[serde(borrow)]
-    output: Option<Vec<WholeItem<'a>>>,
-    usage: Option<UsageBody>,
-    #[serde(borrow)]
-    incomplete_details: Option<Incomplete<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Incomplete<'a> {
-    #[serde(borrow)]
-    reason: Option<Text<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct UsageBody {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    input_tokens_details: Option<InputDetails>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Debug, Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct OutputDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-/// What an event is for; `None` for those that say nothing new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    TextDone,
-    Refusal,
-    RefusalDone,
-    Reasoning,
-    ReasoningPart,
-    Arguments,
-    ItemAdded,
-    ItemDone,
-    Ended,
-    Failed,
-}
-
-impl Kind {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "response.output_text.delta" => Self::Text,
-            "response.output_text.done" => Self::TextDone,
-            "response.refusal.delta" => Self::Refusal,
-            "response.refusal.done" => Self::RefusalDone,
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                Self::Reasoning
-            }
-            "response.reasoning_summary_part.added" => Self::ReasoningPart,
-            "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                Self::Arguments
-            }
-            "response.output_item.added" => Self::ItemAdded,
-            "response.output_item.done" => Self::ItemDone,
-            "response.completed" | "response.incomplete" => Self::Ended,
-            "response.failed" | "response.cancelled" | "error" => Self::Failed,
-            _ => return None,
-        })
-    }
-}
-
 impl Decoder {
     pub(in crate::pure::codec) fn progress(&self) -> u64 {
         self.progress
@@ -199,7 +73,10 @@ impl Decoder {
         }
         let event: Event<'_> = match serde_json::from_str(data) {
             Ok(event) => event,
-            Err(_) => return self.unreadable(name, data),
+            Err(_) => match surrogate::mend(data) {
+                Some(mended) => return self.event(name, &mended, out),
+                None => return self.unreadable(name, data),
+            },
         };
         let name = event.r#type.as_ref().map_or(name, |name| &name.0);
         self.recognised |= name.starts_with("response.");
@@ -578,25 +455,5 @@ impl Decoder {
                 "gave up on its answer without a reason",
             )
         })
-    }
-}
-
-fn is_call(kind: &str) -> bool {
-    kind == "function_call" || kind == "custom_tool_call"
-}
-
-fn normalised(body: UsageBody) -> Usage {
-    let cached = body
-        .input_tokens_details
-        .and_then(|details| details.cached_tokens);
-    let reasoning = body
-        .output_tokens_details
-        .and_then(|details| details.reasoning_tokens);
-    Usage {
-        input_tokens: body.input_tokens.unwrap_or(0),
-        cached_tokens: cached.unwrap_or(0),
-        output_tokens: body.output_tokens.unwrap_or(0),
-        reasoning_tokens: reasoning.unwrap_or(0),
-        cost_micros: 0,
     }
 }

@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+mod event;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,259 @@
+//! The daemon's life: status, start, stop, restart, logs.
+
+use std::{fs, io, path::Path};
+
+use quire_proto::v1::{
+    DaemonServiceGetStatusRequest, DaemonServiceGetStatusResponse, DaemonServiceShutdownRequest,
+    DaemonServiceTailLogRequest, ShutdownMode,
+};
+
+use super::{Done, later, request_id};
+use crate::{
+    connect::{Connection, no_daemon},
+    context::{self, Context},
+    failure::Failure,
+    force,
+    start::{self, StartLock},
+};
+
+/// Lines of the log that are shown.
+const LOG_LINES: u32 = 200;
+
+/// Look after the daemon; it starts by itself when a command needs it.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Act {
+    /// Say what it is doing; exit code 8 when none runs.
+    Status {
+        /// One line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start it, if none runs.
+    Start,
+    /// End it. Turns go on with the next daemon, jobs run on meanwhile.
+    Stop {
+        /// Do not finish what is being written.
+        #[arg(long)]
+        now: bool,
+    },
+    /// End it and start it again. No turn ends, no job dies.
+    Restart,
+    /// Print its log.
+    Logs {
+        /// Go on as lines come.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Have the system start it.
+    #[command(hide = true)]
+    Install,
+}
+
+/// Carries it out.
+///
+/// # Errors
+///
+/// When none runs and one is needed, or it does not do as asked.
+pub async fn run(arguments: Arguments, context: &Context) -> Done {
+    match arguments.act {
+        Act::Status { json } => status(context, json).await,
+        Act::Start => {
+            let connection = context.connect("daemon").await?;
+            let status = ask_status(&connection).await?;
+            context::print(format!("running, process {}\n", status.pid))
+        }
+        Act::Stop { now } => {
+            let mode = match now {
+                true => ShutdownMode::Now,
+                false => ShutdownMode::Drain,
+            };
+            match stop(context, mode).await? {
+                Some(pid) => context::progress(format!("process {pid} has ended\n")),
+                None => context::progress("no daemon runs\n"),
+            }
+        }
+        Act::Restart => {
+            stop(context, ShutdownMode::Drain).await?;
+            let connection = context.connect("daemon").await?;
+            let status = ask_status(&connection).await?;
+            context::print(format!("running, process {}\n", status.pid))
+        }
+        Act::Logs { follow } => logs(context, follow).await,
+        Act::Install => later::refuse("quire daemon install"),
+    }
+}
+
+async fn existing(context: &Context) -> Result<Option<Connection>, Failure> {
+    Connection::existing(&context.host.home, context.watcher("daemon")).await
+}
+
+async fn ask_status(connection: &Connection) -> Result<DaemonServiceGetStatusResponse, Failure> {
+    let request = DaemonServiceGetStatusRequest {};
+    Ok(connection.daemon().get_status(request).await?.into_inner())
+}
+
+async fn status(context: &Context, json: bool) -> Done {
+    let Some(connection) = existing(context).await? else {
+        return Err(no_daemon("no daemon runs: it starts with the next command"));
+    };
+    let status = ask_status(&connection).await?;
+    context::print(match json {
+        true => json_line(&status),
+        false => text(&status),
+    })
+}
+
+fn text(status: &DaemonServiceGetStatusResponse) -> String {
+    let sandbox = status.sandbox.clone().unwrap_or_default();
+    let layers = match sandbox.layers.as_slice() {
+        [] => String::from("none"),
+        layers => layers.join(", "),
+    };
+    let mut lines = vec![
+        format!("process   {}", status.pid),
+        format!("version   {}", status.version),
+        format!("state     {}", status.state_dir),
+        format!("socket    {}", status.socket),
+        format!("sessions  {}", status.sessions),
+        format!(
+            "running   {} turns, {} jobs",
+            status.running_turns, status.running_jobs
+        ),
+        format!("clients   {}", status.clients),
+        format!("memory    {} MB", status.resident_bytes / 1_000_000),
+        format!("sandbox   {layers}"),
+    ];
+    for missing in &sandbox.missing {
+        lines.push(format!(
+            "          no {}: {}",
+            missing.name, missing.meaning
+        ));
+    }
+    if status.draining {
+        lines.push("it is about to end".into());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn json_line(status: &DaemonServiceGetStatusResponse) -> String {
+    let sandbox = status.sandbox.clone().unwrap_or_default();
+    let missing: Vec<_> = sandbox.missing.iter().map(|layer| &layer.name).collect();
+    let value = serde_json::json!({
+        "pid": status.pid,
+        "version": status.version,
+        "instance_id": status.instance_id,
+        "started_ms": status.started_ms,
+        "state_dir": status.state_dir,
+        "socket": status.socket,
+        "sessions": status.sessions,
+        "running_turns": status.running_turns,
+        "running_jobs": status.running_jobs,
+        "clients": status.clients,
+        "draining": status.draining,
+        "resident_bytes": status.resident_bytes,
+        "sandbox_layers": sandbox.layers,
+        "sandbox_missing": missing,
+    });
+    format!("{value}\n")
+}
+
+/// Ends the daemon and waits until its process has gone; `None` when none ran.
+///
+/// # Errors
+///
+/// When it refuses, or takes too long.
+pub(super) async fn stop(context: &Context, mode: ShutdownMode) -> Result<Option<u32>, Failure> {
+    let home = &context.host.home;
+    let pid = match (existing(context).await, mode) {
+        (Ok(None), _) => return Ok(None),
+        (Ok(Some(connection)), _) => {
+            // Held so that no client starts a new one while the old one ends.
+            let lock = StartLock::take(home).await?;
+            let request = DaemonServiceShutdownRequest {
+                request_id: request_id(),
+                mode: mode.into(),
+            };
+            let pid = connection
+                .daemon()
+                .shutdown(request)
+                .await?
+                .into_inner()
+                .pid;
+            drop(connection);
+            start::wait_for_end(home, &lock).await?;
+            pid
+        }
+        (Err(failure), ShutdownMode::Now) => {
+            let lock = StartLock::take(home).await?;
+            let pid = end_by_force(context, failure)?;
+            start::wait_for_end(home, &lock).await?;
+            pid
+        }
+        (Err(failure), _) => return Err(failure),
+    };
+    Ok(Some(pid))
+}
+
+/// Ends a daemon that cannot be asked to; `failure` says why.
+fn end_by_force(context: &Context, failure: Failure) -> Result<u32, Failure> {
+    let Ok(record) = context.host.home.record() else {
+        return Err(failure);
+    };
+    match force::end(&record) {
+        Ok(true) => Ok(record.pid),
+        Ok(false) => Err(failure),
+        Err(error) => {
+            let pid = record.pid;
+            Err(no_daemon(format!("cannot end process {pid}: {error}")))
+        }
+    }
+}
+
+async fn logs(context: &Context, follow: bool) -> Done {
+    let Some(connection) = existing(context).await? else {
+        return context::print(last_lines(&context.host.home.logs())?);
+    };
+    let request = DaemonServiceTailLogRequest {
+        lines: LOG_LINES,
+        follow,
+    };
+    let mut log = connection.daemon().tail_log(request).await?.into_inner();
+    while let Some(response) = log.message().await? {
+        context::print(format!("{}\n", response.line))?;
+    }
+    Ok(())
+}
+
+/// What the last daemon wrote before it ended.
+fn last_lines(directory: &Path) -> Result<String, Failure> {
+    let unreadable = |error: io::Error| {
+        let path = directory.display();
+        no_daemon(format!(
+            "no daemon runs, and `{path}` cannot be read: {error}"
+        ))
+    };
+    let entries = fs::read_dir(directory).map_err(unreadable)?;
+    let files = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        Some((metadata.modified().ok()?, entry.path()))
+    });
+    let Some((_, newest)) = files.max() else {
+        return Ok(String::new());
+    };
+    let text = fs::read(&newest).map_err(unreadable)?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let shown = lines.len().saturating_sub(LOG_LINES as usize);
+    Ok(lines[shown..]
+        .iter()
+        .map(|line| format!("{line}\n"))
+        .collect())
+}

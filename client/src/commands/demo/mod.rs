@@ -1,0 +1,189 @@
+//! The whole loop at work, without a model: a small project with a failing test, repaired by a
+//! scripted model over the real client, daemon, tools and sandbox.
+//!
+//! Everything lies in one private directory, and everything that was started there has ended when
+//! the demo has.
+
+use std::process::Command;
+
+use quire_proto::{
+    id::TurnId,
+    v1::{ClientWorld, PromptItem, Session, ShutdownMode, TurnServicePromptRequest},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    Done, daemon, diff,
+    exec::{self, Drive, Limits},
+    request_id,
+};
+use crate::{
+    cli::SessionOptions,
+    connect::Host,
+    context::{self, Context},
+    failure::{Exit, Failure},
+    link::{Link, Watch},
+    output::{
+        paint::{Ink, Paint},
+        plain::{Plain, Target},
+    },
+    tui::{self, Surroundings},
+    view::View,
+    world,
+};
+
+mod project;
+
+use project::Project;
+
+/// Watch an agent find and fix a failing test. No model and no key needed.
+///
+/// The model is a script, and the first line says so. Client, daemon, tools and sandbox are the real
+/// ones, in a directory of their own that is removed at the end. The exit code is 0 only if the
+/// repaired test really passes.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// As text, also on a terminal.
+    #[arg(long)]
+    plain: bool,
+    /// Keep the directory, to look around.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Carries it out.
+///
+/// # Errors
+///
+/// When the test does not pass at the end, whatever the reason.
+pub async fn run(arguments: Arguments, context: &Context) -> Done {
+    let paint = Paint {
+        colour: context.ends.stdout && context.ends.colour,
+    };
+    context::print(paint.with(
+        Ink::Bold,
+        "The model of this demo is a script: its words are canned. The rest is real.\n",
+    ))?;
+    let project = Project::make()?;
+    let inside = Context {
+        host: Host {
+            home: project.home()?,
+            daemon: context.host.daemon.clone(),
+        },
+        ends: context.ends,
+    };
+    let played = tokio::select! {
+        played = play(&arguments, &project, &inside, paint) => played,
+        () = asked_to_end() => Err(Failure::silent(Exit::Interrupted)),
+    };
+    let stopped = daemon::stop(&inside, ShutdownMode::Now).await;
+    if arguments.keep {
+        let path = project.root().display();
+        context::print(format!("Everything is still in `{path}`.\n"))?;
+    } else {
+        project.remove()?;
+    }
+    played.and(stopped.map(drop))
+}
+
+async fn play(arguments: &Arguments, project: &Project, context: &Context, paint: Paint) -> Done {
+    context::print(format!(
+        "A project with a failing test: {}\n\n",
+        project.code().display()
+    ))?;
+    let world = demo_world(project)?;
+    let mut link = Link::open(&context.host, context.who("demo")).await?;
+    let options = SessionOptions {
+        model: Some(project::MODEL.into()),
+        ..SessionOptions::default()
+    };
+    let session = exec::create(&mut link, &options, &world).await?;
+    let request = TurnServicePromptRequest {
+        request_id: request_id(),
+        session: session.id.clone(),
+        prompt: Some(PromptItem {
+            text: project::PROMPT.into(),
+            images: vec![],
+        }),
+        ..TurnServicePromptRequest::default()
+    };
+    let sent = link
+        .call(async |connection| connection.turns().prompt(request.clone()).await)
+        .await?;
+    let turn = TurnId::new(sent.into_inner().turn);
+    let view = match context.ends.interactive() && context.ends.stdout && !arguments.plain {
+        true => on_screen(&link, session, context).await?,
+        false => as_text(link, session, turn, paint).await?,
+    };
+    match turn.and_then(|turn| view.turn(turn)?.ended.as_ref()) {
+        Some(ended) => match Failure::of_turn(ended) {
+            Some(failure) => Err(failure),
+            None => conclude(&view, project, paint),
+        },
+        None => Err(Failure::silent(Exit::Interrupted)),
+    }
+}
+
+async fn on_screen(link: &Link, session: Session, context: &Context) -> Result<View, Failure> {
+    let surroundings = Surroundings {
+        host: context.host.clone(),
+        connection: link.connection().clone(),
+        world: None,
+        colour: context.ends.colour,
+    };
+    let left = tui::watch_until_done(surroundings, session.id).await?;
+    Ok(left.view)
+}
+
+async fn as_text(
+    link: Link,
+    session: Session,
+    turn: Option<TurnId>,
+    paint: Paint,
+) -> Result<View, Failure> {
+    let fold = Box::new(Plain::new(Target::Transcript, paint, paint));
+    let mut drive = Drive::new(Watch::from_now(link, session), fold, turn, 0);
+    drive.run(Limits::default()).await?;
+    Ok(drive.into_view())
+}
+
+/// What stands after the turn: the whole change, the test run once more by us, and where to go next.
+fn conclude(view: &View, project: &Project, paint: Paint) -> Done {
+    let heading = |text: &str| paint.with(Ink::Bold, &format!("\n{text}\n"));
+    let changes = diff::changes(view, paint);
+    context::print(format!("{}{changes}", heading("What changed:")))?;
+    context::print(heading("The test, run once more, not by the agent:"))?;
+    let ran = Command::new("sh")
+        .arg("test.sh")
+        .current_dir(project.code())
+        .output()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot run `sh`: {error}")))?;
+    context::print(&ran.stdout)?;
+    if !ran.status.success() {
+        return Err(Failure::new(Exit::Failed, "the test still fails"));
+    }
+    context::print(format!("{}{}", heading("Next:"), project::NEXT))
+}
+
+/// This world, in the project, without what would configure another Quire.
+fn demo_world(project: &Project) -> Result<ClientWorld, Failure> {
+    let mut world = world::here(Some(project.code()))?;
+    world
+        .environment
+        .retain(|name, _| !name.starts_with("QUIRE_"));
+    Ok(world)
+}
+
+/// Ctrl-C is heard by the turn; these end the demo, which then still cleans up.
+async fn asked_to_end() {
+    let (Ok(mut term), Ok(mut hangup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}

@@ -1,0 +1,107 @@
+//! The driven turn against a daemon that plays.
+
+use std::time::Duration;
+
+use quire_proto::v1::{self, TurnEnded, TurnStarted, event::Body};
+
+use super::*;
+use crate::{
+    connect::Introduction,
+    fake::{Play, Stage},
+};
+
+fn ended(stop_reason: v1::StopReason) -> Body {
+    Body::TurnEnded(TurnEnded {
+        turn: 1,
+        stop_reason: stop_reason.into(),
+        ..TurnEnded::default()
+    })
+}
+
+fn asked() -> Body {
+    let approval = v1::Approval {
+        id: 1,
+        turn: 1,
+        title: "git push".into(),
+        ..v1::Approval::default()
+    };
+    Body::ApprovalRequested(v1::ApprovalRequested {
+        approval: Some(approval),
+    })
+}
+
+fn client(name: &str, observer: bool) -> v1::ClientRef {
+    v1::ClientRef {
+        id: format!("other-{name}"),
+        name: name.into(),
+        pid: 1,
+        observer,
+    }
+}
+
+/// A play in which the first turn has started, and a drive that follows it.
+async fn driven(stage: &Stage, play: &Play) -> Drive {
+    play.happen(Body::TurnStarted(TurnStarted {
+        turn: 1,
+        model: String::new(),
+    }));
+    let who = Introduction {
+        name: drive::NAME,
+        observer: false,
+    };
+    let link = Link::open(&stage.host, who).await.unwrap();
+    let watch = Watch::from_start(link, "s".into());
+    Drive::new(watch, Box::new(Json::default()), TurnId::new(1), u64::MAX)
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_can_answer_is_denied() {
+    let nobody = [
+        vec![],
+        vec![client("tui", true)],
+        vec![client(drive::NAME, false)],
+    ];
+    for others in nobody {
+        let stage = Stage::new("");
+        let play = Play::new(others.clone());
+        let _fake = stage.up(&play);
+        let mut drive = driven(&stage, &play).await;
+        play.happen(asked());
+        let failure = drive.run(Limits::default()).await.unwrap().unwrap();
+        assert_eq!(failure.exit(), Exit::Denied, "for {others:?}");
+        let decided = play.heard(|heard| heard.decided.clone());
+        assert_eq!(decided.len(), 1);
+        assert!(decided[0].stop);
+    }
+}
+
+#[tokio::test]
+async fn whoever_can_answer_is_waited_for() {
+    let stage = Stage::new("");
+    let play = Play::new(vec![client("tui", false)]);
+    let _fake = stage.up(&play);
+    let mut drive = driven(&stage, &play).await;
+    play.happen(asked());
+    play.happen(Body::ApprovalDecided(v1::ApprovalDecided {
+        id: 1,
+        answer: None,
+    }));
+    play.happen(ended(v1::StopReason::Done));
+    assert_eq!(drive.run(Limits::default()).await.unwrap(), None);
+    assert!(play.heard(|heard| heard.decided.is_empty()));
+}
+
+#[tokio::test]
+async fn the_time_limit_interrupts_the_turn() {
+    let stage = Stage::new("");
+    let play = Play::new(vec![]);
+    let _fake = stage.up(&play);
+    let mut drive = driven(&stage, &play).await;
+    let limits = Limits {
+        time: Some(Duration::from_millis(1)),
+        interactive: false,
+    };
+    let failure = drive.run(limits).await.unwrap().unwrap();
+    assert_eq!(failure.exit(), Exit::Limit);
+    assert_eq!(play.heard(|heard| heard.interrupted[0].expected_turn), 1);
+}

@@ -1,0 +1,79 @@
+//! What one-shot commands print of a session: pure folds from a view and its changes to text.
+
+pub mod json;
+pub mod paint;
+pub mod plain;
+pub mod table;
+
+use quire_proto::v1::{Outcome, item::Kind};
+
+use crate::view::{Change, View, ViewItem};
+
+/// Where a piece of text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// Text for standard output and standard error, in the order it is to be written: both may be the
+/// same terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    pieces: Vec<(End, String)>,
+}
+
+impl Printed {
+    /// Where to add text for `end`, after all that was added before.
+    pub fn to(&mut self, end: End) -> &mut String {
+        if self.pieces.last().is_none_or(|(last, _)| *last != end) {
+            self.pieces.push((end, String::new()));
+        }
+        let (_, text) = self
+            .pieces
+            .last_mut()
+            .expect("one was pushed if there was none");
+        text
+    }
+
+    /// The pieces in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[(End, String)] {
+        &self.pieces
+    }
+
+    /// All that goes to `end`.
+    #[must_use]
+    pub fn text(&self, end: End) -> String {
+        let pieces = self.pieces.iter().filter(|(to, _)| *to == end);
+        pieces.map(|(_, text)| text.as_str()).collect()
+    }
+}
+
+/// A way to print a session.
+pub trait Fold {
+    /// The text for what just changed in `view`.
+    fn changed(&mut self, view: &View, changes: &[Change], printed: &mut Printed);
+}
+
+/// The part of an outcome that the command itself wrote: what stands after the tool's own lines.
+#[must_use]
+pub fn command_output(outcome: &Outcome) -> &str {
+    let text = &outcome.text;
+    match text.split_once("Output:\n") {
+        Some((before, output)) if before.is_empty() || before.ends_with('\n') => output,
+        _ => text,
+    }
+}
+
+/// The text of a message that is whole.
+fn whole_message(item: &ViewItem) -> Option<&str> {
+    let is_message = matches!(item.kind(), Some(Kind::Message(_)));
+    let whole = is_message && !item.is_growing() && !item.is_cut_off();
+    whole.then(|| item.text())
+}
+
+#[cfg(test)]
+mod story;

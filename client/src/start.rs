@@ -1,0 +1,222 @@
+//! Starts a daemon: one, however many clients want one at once.
+//!
+//! Whoever holds the start lock may start a daemon, and holds it until that one is ready. The
+//! daemon says over a pipe that it is ready, or in one sentence why it never will be.
+
+use std::{
+    env, fs,
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use quire_proto::home::Home;
+use rustix::fs::{FlockOperation, flock};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    sync::oneshot,
+    time::timeout,
+};
+
+use crate::{
+    connect::{Host, PATIENCE, no_daemon},
+    failure::Failure,
+};
+
+/// Finds a program of ours: named by `variable`, else next to this executable.
+///
+/// # Errors
+///
+/// [`Exit::NoDaemon`](crate::failure::Exit::NoDaemon) when it is not there.
+pub fn program(name: &str, variable: &str) -> Result<PathBuf, Failure> {
+    if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return fs::canonicalize(&path).map_err(|error| {
+            let path = path.display();
+            no_daemon(format!(
+                "`{variable}` names `{path}`, which cannot be used: {error}"
+            ))
+        });
+    }
+    let own = env::current_exe().map_err(|error| no_daemon(format!("where is this: {error}")))?;
+    let path = own.with_file_name(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(no_daemon(format!(
+        "`{}` is missing: put `{name}` next to `quire`, or name it by `{variable}`",
+        path.display()
+    )))
+}
+
+/// The right to start a daemon, until dropped.
+#[derive(Debug)]
+pub struct StartLock {
+    _file: File,
+}
+
+impl StartLock {
+    /// Waits for the lock, at most [`PATIENCE`]; makes the directories it lives in.
+    ///
+    /// # Errors
+    ///
+    /// When the state directory cannot be used, or another client holds the lock for too long.
+    pub async fn take(home: &Home) -> Result<Self, Failure> {
+        make_directories(home)?;
+        let path = home.start_lock_file();
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| unusable(&path, &error))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok(Self { _file: file });
+        }
+        let file = wait_for(file, &path).await?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Waits until nobody else holds a lock on `file`, then holds it.
+async fn wait_for(file: File, path: &Path) -> Result<File, Failure> {
+    let (done, locked) = oneshot::channel();
+    // A thread of its own: the runtime would wait for one of its pool before it ends.
+    std::thread::spawn(move || {
+        let locked = retry_interrupted(|| flock(&file, FlockOperation::LockExclusive));
+        // Nobody listens any more when the wait was given up; the lock then goes with the file.
+        let _given_up = done.send(locked.map(|()| file));
+    });
+    match timeout(PATIENCE, locked).await {
+        Ok(Ok(Ok(file))) => Ok(file),
+        Ok(Ok(Err(error))) => Err(unusable(path, &error.into())),
+        Ok(Err(_)) | Err(_) => Err(no_daemon(format!(
+            "another client has been starting the daemon for too long: who holds `{}`?",
+            path.display()
+        ))),
+    }
+}
+
+fn retry_interrupted(mut call: impl FnMut() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Waits until the daemon of `home` has let go of its lock, which is when its process has ended.
+///
+/// The caller holds the start lock, so that no daemon finds its lock taken by this wait.
+///
+/// # Errors
+///
+/// When that takes longer than [`PATIENCE`].
+pub async fn wait_for_end(home: &Home, _start: &StartLock) -> Result<(), Failure> {
+    let path = home.lock_file();
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|error| unusable(&path, &error))?,
+    };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        return Ok(());
+    }
+    let ended = wait_for(file, &path).await;
+    let slow = |_| no_daemon("the daemon takes too long to end: try `quire daemon stop --now`");
+    ended.map(drop).map_err(slow)
+}
+
+fn make_directories(home: &Home) -> Result<(), Failure> {
+    for directory in [home.state().to_path_buf(), home.daemon()] {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory);
+        made.map_err(|error| unusable(&directory, &error))?;
+        check_owner(&directory)?;
+    }
+    Ok(())
+}
+
+/// Refuses a directory that belongs to another user: our token must not be read from there.
+///
+/// # Errors
+///
+/// [`Exit::NoDaemon`](crate::failure::Exit::NoDaemon); also when the directory cannot be looked at.
+pub fn check_owner(directory: &Path) -> Result<(), Failure> {
+    let found = fs::metadata(directory).map_err(|error| unusable(directory, &error))?;
+    let me = rustix::process::geteuid().as_raw();
+    if found.uid() == me {
+        return Ok(());
+    }
+    Err(no_daemon(format!(
+        "`{}` belongs to user {}, not to you ({me}): set `QUIRE_HOME` to a directory of yours",
+        directory.display(),
+        found.uid()
+    )))
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    no_daemon(format!(
+        "cannot use `{path}`: {error}; make it writable, or set `QUIRE_HOME` to a directory of yours"
+    ))
+}
+
+/// Starts the daemon of `host` and waits until it is ready, at most [`PATIENCE`].
+///
+/// The caller holds the start lock.
+///
+/// # Errors
+///
+/// The daemon's own sentence when it cannot live.
+pub async fn daemon(host: &Host) -> Result<(), Failure> {
+    let program = match &host.daemon {
+        Some(program) => program.clone(),
+        None => program("quired", "QUIRE_DAEMON")?,
+    };
+    let mut command = Command::new(&program);
+    command
+        .arg("serve")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    if let Some(variable) = host.home.variable() {
+        command.env("QUIRE_HOME", variable);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| no_daemon(format!("cannot start `{}`: {error}", program.display())))?;
+    let stdout = child.stdout.take().expect("its stdout was just piped");
+    let mut line = String::new();
+    let mut said = BufReader::new(stdout);
+    match timeout(PATIENCE, said.read_line(&mut line)).await {
+        Ok(Ok(_)) => answer(line.trim(), &program),
+        Ok(Err(error)) => Err(no_daemon(format!("cannot hear the daemon: {error}"))),
+        Err(_elapsed) => Err(no_daemon(format!(
+            "the daemon was not ready within {} seconds: see `{}`",
+            PATIENCE.as_secs(),
+            host.home.logs().display()
+        ))),
+    }
+}
+
+fn answer(line: &str, program: &Path) -> Result<(), Failure> {
+    match line {
+        "ready" => Ok(()),
+        "" => Err(no_daemon(format!(
+            "the daemon ended before it was ready: run `{} serve` to see why",
+            program.display()
+        ))),
+        other => {
+            let sentence = other.strip_prefix("error: ").unwrap_or(other);
+            Err(no_daemon(format!("the daemon cannot start: {sentence}")))
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The screen's state: everything that has been told and typed, and nothing else.
+//!
+//! [`App::step`] takes what happened and says what to do next. It performs no I/O and reads no
+//! clock: `run` carries out the [`Effect`]s and feeds the answers back as [`Input`]s. What the
+//! session is comes from the [`View`] alone; the rest is what only this terminal knows: what is
+//! being written, where the reader has scrolled to, which card has the keyboard.
+
+use crossterm::event::KeyEvent;
+use quire_proto::{
+    id::{ApprovalId, ItemId},
+    v1::{self, PromptMode, item::Kind},
+};
+use ratatui::layout::Rect;
+
+use super::{
+    calls::{Answer, Call, Calls, Ticket},
+    card::Card,
+    composer::Composer,
+    draw::Panes,
+    page::Page,
+    transcript::Transcript,
+};
+use crate::view::{Change, View};
+
+/// What this terminal is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A person works here until they leave.
+    Work,
+    /// Only watches.
+    Observe,
+    /// Only watches, and leaves when the turn has ended.
+    ObserveTurn,
+}
+
+/// What stays as it is while the screen is up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Id of the session.
+    pub session: String,
+    /// What this terminal is there for.
+    pub role: Role,
+    /// The session was made here, in this client's world.
+    pub made_here: bool,
+    /// False for `NO_COLOR`.
+    pub colour: bool,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The watch told something.
+    Update(Box<v1::SessionServiceWatchResponse>),
+    /// A call ended.
+    Answered(Ticket, Answer),
+    /// The daemon is gone, for this reason; it is being looked for.
+    LinkLost(String),
+    /// A daemon has been found again; it knows this client by this id.
+    LinkFound {
+        /// The client id it handed out.
+        me: String,
+    },
+    /// Only time has passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the daemon, and feed the answer back.
+    Call(Ticket, Call),
+    /// Put the terminal back and leave.
+    Leave(Leaving),
+    /// Stop the client as a shell job.
+    Suspend,
+    /// Draw every character again.
+    Repaint,
+}
+
+/// Why the screen was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// The person left. The session goes on.
+    Detached,
+    /// The turn that was watched has ended.
+    TurnEnded,
+    /// A signal asked for it: its number.
+    Signal(i32),
+}
+
+/// One line that stands above the composer until the next key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// The next Ctrl+C leaves.
+    LeaveNext,
+    /// Something worth knowing.
+    Said(String),
+    /// Something went wrong.
+    Failed(String),
+}
+
+/// The way to the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Updates come in.
+    Live {
+        /// The daemon knows this client by this id.
+        me: String,
+        /// It has been given this client's world.
+        lent: bool,
+    },
+    /// It is being looked for, in milliseconds since the Unix epoch.
+    Lost {
+        /// Since when.
+        since_ms: i64,
+        /// What stood in the way last; one sentence, or empty.
+        why: String,
+    },
+}
+
+/// The state of the screen. See the module.
+#[derive(Debug)]
+pub struct App {
+    pub(super) setup: Setup,
+    pub(super) view: View,
+    pub(super) composer: Composer,
+    pub(super) transcript: Transcript,
+    pub(super) card: Card,
+    pub(super) page: Option<Page>,
+    pub(super) calls: Calls,
+    pub(super) note: Option<Note>,
+    pub(super) link: Link,
+    /// Milliseconds since the Unix epoch, as last told.
+    pub(super) now_ms: i64,
+}
+
+impl App {
+    /// A screen on a session of which nothing is known yet.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            view: View::default(),
+            composer: Composer::default(),
+            transcript: Transcript::default(),
+            card: Card::default(),
+            page: None,
+            calls: Calls::default(),
+            note: None,
+            link: Link::Live {
+                me: String::new(),
+                lent: false,
+            },
+            now_ms: 0,
+        }
+    }
+
+    /// What is known of the session.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Gives the session's picture away, at the end.
+    #[must_use]
+    pub fn into_view(self) -> View {
+        self.view
+    }
+
+    /// Takes what happened at `now_ms` (milliseconds since the Unix epoch) and says what to do.
+    pub fn step(&mut self, now_ms: i64, input: Input) -> Vec<Effect> {
+        self.now_ms = now_ms;
+        match input {
+            Input::Key(key) => self.press(key),
+            Input::Paste(text) => self.paste(&text),
+            Input::Update(update) => self.update(&update),
+            Input::Answered(ticket, answer) => self.answered(ticket, answer),
+            Input::LinkLost(why) => {
+                let since_ms = match self.link {
+                    Link::Live { .. } => now_ms,
+                    Link::Lost { since_ms, .. } => since_ms,
+                };
+                self.link = Link::Lost { since_ms, why };
+                vec![]
+            }
+            Input::LinkFound { me } => {
+                let again = matches!(self.link, Link::Lost { .. });
+                self.link = Link::Live { me, lent: false };
+                if again && self.setup.made_here {
+                    self.lend_world()
+                } else {
+                    vec![]
+                }
+            }
+            Input::Tick => vec![],
+        }
+    }
+
+    /// Says something to the agent, as if it had been typed.
+    pub fn say(&mut self, text: String, mode: PromptMode) -> Vec<Effect> {
+        self.call(Call::Prompt { text, mode })
+    }
+
+    /// Milliseconds after which the picture changes by itself; `None` when nothing moves.
+    #[must_use]
+    pub fn moves_every_ms(&self) -> Option<u64> {
+        use v1::SessionState::{NeedsApproval, Running, Suspended};
+        if matches!(self.link, Link::Lost { .. }) || self.calls.interrupts() {
+            return Some(1_000);
+        }
+        match self.view.session().state() {
+            Running => Some(100),
+            NeedsApproval | Suspended => Some(1_000),
+            _ => None,
+        }
+    }
+
+    /// Lays everything out for a screen of this size. Call it before [`draw`](super::draw::draw).
+    pub fn prepare(&mut self, area: Rect) {
+        self.card.lay_out(&self.view, self.mode(), area);
+        let panes = Panes::of(self, area);
+        self.card.fit(panes.card.height.into());
+        self.composer.set_width(panes.text_width());
+        if let Some(page) = &mut self.page {
+            page.prepare(&self.view, panes.page);
+        }
+        let (width, height) = (panes.transcript.width, panes.transcript.height);
+        self.transcript
+            .prepare(&self.view, width.into(), height.into());
+    }
+
+    pub(super) fn call(&mut self, call: Call) -> Vec<Effect> {
+        let ticket = self.calls.open(call.clone());
+        vec![Effect::Call(ticket, call)]
+    }
+
+    /// The approval on the card: the oldest one that no answer is under way for.
+    pub(super) fn asked(&self) -> Option<(ApprovalId, &v1::Approval)> {
+        let mut pending = self.view.approvals();
+        pending.find(|(id, _)| !self.calls.decides(*id))
+    }
+
+    fn update(&mut self, update: &v1::SessionServiceWatchResponse) -> Vec<Effect> {
+        let changes = self.view.apply(update);
+        for change in &changes {
+            self.transcript.changed(&self.view, *change);
+            self.learn(*change);
+        }
+        self.calls.settle(&self.view);
+        self.meet_card();
+        match self.setup.role {
+            Role::ObserveTurn if self.is_over(&changes) => {
+                vec![Effect::Leave(Leaving::TurnEnded)]
+            }
+            Role::Work if self.wants_world() => self.lend_world(),
+            _ => vec![],
+        }
+    }
+
+    /// True when the turn waits for what may be in this client's world: a daemon that took the
+    /// session over has no keys. Lent once a connection, or a turn that wants something else would
+    /// be given it for ever.
+    fn wants_world(&self) -> bool {
+        let suspended = self.view.session().state() == v1::SessionState::Suspended;
+        let unlent = matches!(self.link, Link::Live { lent: false, .. });
+        self.view.is_synced() && suspended && unlent
+    }
+
+    fn lend_world(&mut self) -> Vec<Effect> {
+        if let Link::Live { lent, .. } = &mut self.link {
+            *lent = true;
+        }
+        self.call(Call::LendWorld)
+    }
+
+    /// What a change means for this terminal alone.
+    fn learn(&mut self, change: Change) {
+        match change {
+            Change::ItemAppeared(id) => self.remember(id),
+            Change::Replaced => {
+                let items: Vec<ItemId> = self.view.items().map(|(id, _)| id).collect();
+                items.into_iter().for_each(|id| self.remember(id));
+            }
+            Change::ApprovalDecided(id) => self.tell_who_decided(id),
+            Change::EventsMissing => {
+                let text = "events are missing from the log: `quire doctor` says more".to_owned();
+                self.note = Some(Note::Failed(text));
+            }
+            _ => {}
+        }
+    }
+
+    fn remember(&mut self, id: ItemId) {
+        if let Some(Kind::Prompt(prompt)) = self.view.item(id).and_then(|item| item.kind()) {
+            self.composer.remember(&prompt.text);
+        }
+    }
+
+    /// Says who answered the approval that was on the card, if it wasn't us.
+    fn tell_who_decided(&mut self, id: ApprovalId) {
+        let answer = self
+            .view
+            .approval(id)
+            .and_then(|approval| approval.answer.as_ref());
+        let by = answer.and_then(|answer| answer.by.as_ref());
+        let Some((answer, by)) = answer.zip(by) else {
+            return;
+        };
+        let mine = matches!(&self.link, Link::Live { me, .. } if *me == by.id);
+        if !mine && self.view.is_synced() {
+            let who = format!("{} (process {})", by.name, by.pid);
+            let what = match answer.verdict() {
+                v1::ApprovalVerdict::Deny => "denied it",
+                _ => "approved it",
+            };
+            self.note = Some(Note::Said(format!("{who} {what}")));
+        }
+    }
+
+    fn is_over(&self, changes: &[Change]) -> bool {
+        let told = |change: &Change| matches!(change, Change::TurnEnded(_) | Change::Synced);
+        let ended = self.view.turns().any(|(_, turn)| turn.ended.is_some());
+        let nothing_left = self.view.running_turn().is_none() && self.view.queue().is_empty();
+        changes.iter().any(told) && self.view.is_synced() && ended && nothing_left
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Answer) -> Vec<Effect> {
+        match answer {
+            Answer::Done { seq } => self.calls.done(ticket, seq),
+            Answer::TooLate(why) => {
+                self.note = Some(Note::Said(why));
+                self.take_back(ticket);
+            }
+            Answer::Refused(why) => {
+                self.note = Some(Note::Failed(why));
+                self.take_back(ticket);
+            }
+        }
+        self.calls.settle(&self.view);
+        self.meet_card();
+        vec![]
+    }
+
+    fn take_back(&mut self, ticket: Ticket) {
+        let call = self.calls.refused(ticket);
+        if let Some(Call::Prompt { text, .. }) = call {
+            self.composer.give_back(&text);
+        }
+    }
+
+    /// Shows the card of the oldest approval that waits, or none.
+    pub(super) fn meet_card(&mut self) {
+        let asked = self.asked().map(|(id, _)| id);
+        let focus = self.composer.is_empty();
+        let draft = self.card.meet(asked, self.now_ms, focus);
+        if let Some(draft) = draft {
+            self.composer.take();
+            self.composer.insert(&draft);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The terminal screen of one session.
+//!
+//! ```text
+//! key ----+                                +--> Call --RPC--> daemon --> Answer --+
+//! update -+-> App::step -> Vec<Effect> ----+--> Leave, Suspend, Repaint           |
+//! answer -+      ^                                                                |
+//!    ^           +-- prepare(size) --> draw(frame, &App)                          |
+//!    +----------------------------------------------------------------------------+
+//! ```
+//!
+//! `app` is the state and what changes it, `keys` and `command` are tables of what can be pressed
+//! and typed, `cell` turns what the session holds into rows, `draw` puts them on the screen. All
+//! of that is pure. Only `run`, `ask`, `feed` and `terminal` touch the world.
+
+mod app;
+mod ask;
+mod calls;
+mod card;
+mod cell;
+mod command;
+mod composer;
+mod draw;
+mod feed;
+mod keys;
+mod page;
+mod press;
+mod run;
+mod status;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod text;
+mod theme;
+mod transcript;
+
+pub use app::{App, Effect, Input, Leaving, Role, Setup};
+pub use calls::{Answer, Call, Ticket};
+pub use command::Setting;
+pub use draw::draw;
+pub use run::{Left, Surroundings, attach, introduction, start, watch_until_done};
+pub use terminal::require_terminal;

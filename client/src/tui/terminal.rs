@@ -1,0 +1,140 @@
+//! The terminal: taken over for the screen, and given back as it was found, however this ends.
+//!
+//! It is given back when [`Screen`] is dropped, and by a panic hook before the panic is told.
+
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Stdout},
+    panic,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crossterm::{
+    cursor, event, execute, queue,
+    terminal::{
+        self, BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen,
+        LeaveAlternateScreen,
+    },
+};
+use ratatui::{Terminal, backend::CrosstermBackend};
+use rustix::process::{Signal, kill_current_process_group};
+
+use super::{app::App, draw::draw};
+use crate::failure::{Exit, Failure};
+
+/// True while the terminal is ours.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// Makes sure that there is a terminal to draw on and to read keys from. Touches nothing.
+///
+/// # Errors
+///
+/// [`Exit::Usage`] when there is none.
+pub fn require_terminal() -> Result<(), Failure> {
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "no terminal: use `quire exec` where input or output is not one",
+    ))
+}
+
+/// The terminal while it is ours.
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub(super) fn open() -> Result<Self, Failure> {
+        require_terminal()?;
+        HOOK.call_once(give_back_on_panic);
+        take().map_err(unusable)?;
+        let backend = CrosstermBackend::new(BufWriter::new(io::stdout()));
+        match Terminal::new(backend) {
+            Ok(terminal) => Ok(Self { terminal }),
+            Err(error) => {
+                give_back();
+                Err(unusable(error))
+            }
+        }
+    }
+
+    /// Draws what has changed, in one go where the terminal can.
+    pub(super) fn draw(&mut self, app: &mut App) -> Result<(), Failure> {
+        let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
+            .and_then(|()| {
+                let painted = self.terminal.draw(|frame| {
+                    app.prepare(frame.area());
+                    draw(frame, app);
+                });
+                painted.map(drop)
+            })
+            .and_then(|()| execute!(self.terminal.backend_mut(), EndSynchronizedUpdate));
+        drawn.map_err(unusable)
+    }
+
+    /// Forgets what is on the screen, so that the next [`draw`](Self::draw) draws all of it.
+    pub(super) fn forget(&mut self) -> Result<(), Failure> {
+        self.terminal.clear().map_err(unusable)
+    }
+
+    /// Gives the terminal to the shell and stops; takes it again when the shell lets us go on.
+    pub(super) fn suspend(&mut self) -> Result<(), Failure> {
+        give_back();
+        // The whole group, as the terminal's own Ctrl+Z would: whoever started us stops too.
+        let stopped = kill_current_process_group(Signal::TSTP).map_err(io::Error::from);
+        take().and(stopped).map_err(unusable)?;
+        self.forget()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn take() -> io::Result<()> {
+    terminal::enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    let entered = execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        event::EnableBracketedPaste
+    );
+    if entered.is_err() {
+        give_back();
+    }
+    entered
+}
+
+/// Puts everything back that [`take`] changed. What can't be put back is not told: there is no
+/// screen left to tell it on.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _gone = execute!(
+            io::stdout(),
+            EndSynchronizedUpdate,
+            event::DisableBracketedPaste,
+            LeaveAlternateScreen,
+            cursor::Show
+        );
+        let _gone = terminal::disable_raw_mode();
+    }
+}
+
+fn give_back_on_panic() {
+    let told_before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        give_back();
+        told_before(info);
+    }));
+}
+
+fn unusable(error: io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot use the terminal: {error}"))
+}

@@ -1,0 +1,560 @@
+//! What a watcher of one session knows: a pure fold of the updates that `Watch` streams.
+//!
+//! [`View::apply`] takes one update and says what changed. The same update twice, or one that lies
+//! before the cursor, has no effect, so that a broken stream is simply taken up again from
+//! [`View::cursor`]. It performs no I/O and reads no clock; every screen and every text output of
+//! the client is drawn from here.
+
+use std::collections::BTreeMap;
+
+use quire_proto::{
+    id::{ApprovalId, ItemId, TurnId},
+    v1::{self, SessionState, event::Body, session_service_watch_response::Update},
+};
+
+mod item;
+#[cfg(test)]
+mod tests;
+
+pub use item::{Gap, Growth, LIVE_OUTPUT_MAX, ViewItem};
+
+/// Which part of the view an update changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new item. When it came whole, [`Change::ItemSettled`] follows at once.
+    ItemAppeared(ItemId),
+    /// Text or output was added.
+    ItemGrew(ItemId),
+    /// Something about an unfinished item was decided.
+    ItemChanged(ItemId),
+    /// The item has its final form.
+    ItemSettled(ItemId),
+    /// A turn began.
+    TurnStarted(TurnId),
+    /// The turn waits for a person or a client; [`Turn::suspended`] says why.
+    TurnSuspended(TurnId),
+    /// A request to the model failed and will be sent again; see [`Turn::retried`].
+    TurnRetried(TurnId),
+    /// The turn is over; see [`Turn::ended`].
+    TurnEnded(TurnId),
+    /// An approval was asked for.
+    ApprovalAsked(ApprovalId),
+    /// An approval was decided, by someone or by itself.
+    ApprovalDecided(ApprovalId),
+    /// A prompt entered or left the queue.
+    QueueChanged,
+    /// A job started or ended.
+    JobsChanged,
+    /// Title, model, policy, usage or another fact in [`View::session`].
+    SessionChanged,
+    /// The newest items are no longer part of the conversation, and gone from the view.
+    Rewound,
+    /// A snapshot replaced the view: draw everything again.
+    Replaced,
+    /// An event that only a newer client knows.
+    NewerEvent(u64),
+    /// Events are missing before this one: the log and this reader disagree.
+    EventsMissing,
+    /// All that was durable has been applied; what follows is live.
+    Synced,
+    /// Other clients came or left.
+    PresenceChanged,
+    /// What the running turn waits for.
+    ActivityChanged,
+}
+
+/// One turn of the session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// "provider/model" it began with.
+    pub model: String,
+    /// Milliseconds since the Unix epoch.
+    pub started_ms: i64,
+    /// 0 while it runs.
+    pub ended_ms: i64,
+    /// Why it waits for a person or a client; gone when it goes on.
+    pub suspended: Option<String>,
+    /// The newest failed request, until the model answers.
+    pub retried: Option<v1::SampleRetried>,
+    /// Set once the turn is over.
+    pub ended: Option<v1::TurnEnded>,
+}
+
+/// A place in the transcript where an event stands that this client does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewerEvent {
+    /// Its place in the log.
+    pub seq: u64,
+    /// The newest item before it.
+    pub after: Option<ItemId>,
+}
+
+/// One session as far as the updates applied tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    session: v1::Session,
+    items: BTreeMap<ItemId, ViewItem>,
+    turns: BTreeMap<TurnId, Turn>,
+    approvals: BTreeMap<ApprovalId, v1::Approval>,
+    queue: Vec<v1::QueuedPrompt>,
+    jobs: BTreeMap<String, v1::Job>,
+    newer: Vec<NewerEvent>,
+    activity: Option<v1::Activity>,
+    synced: bool,
+}
+
+impl View {
+    /// The view of a reader that knows the facts of a session but none of its items, and takes up
+    /// the watch after them.
+    #[must_use]
+    pub fn at(session: v1::Session) -> Self {
+        let running = TurnId::new(session.running_turn);
+        let turns = running.map(|id| (id, Turn::default()));
+        Self {
+            session,
+            turns: turns.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Applies one update of a watch and tells what it changed; nothing for one already applied.
+    pub fn apply(&mut self, response: &v1::SessionServiceWatchResponse) -> Vec<Change> {
+        match &response.update {
+            Some(Update::Event(event)) => self.event(event),
+            Some(Update::Delta(delta)) => self.delta(delta),
+            Some(Update::Snapshot(snapshot)) => self.snapshot(snapshot),
+            Some(Update::Synced(_)) => {
+                self.synced = true;
+                vec![Change::Synced]
+            }
+            Some(Update::Presence(presence)) => {
+                self.session.clients.clone_from(&presence.clients);
+                vec![Change::PresenceChanged]
+            }
+            Some(Update::Activity(activity)) => {
+                self.activity = Some(activity.clone());
+                vec![Change::ActivityChanged]
+            }
+            Some(Update::Heartbeat(_)) | None => vec![],
+        }
+    }
+
+    /// Where to take up the watch again.
+    #[must_use]
+    pub fn cursor(&self) -> v1::Cursor {
+        let growing = self.items.iter().filter(|(_, item)| item.is_growing());
+        let offsets = growing.map(|(id, item)| v1::ItemOffset {
+            item: id.get(),
+            offset: item.growth().end(),
+        });
+        v1::Cursor {
+            seq: self.session.head_seq,
+            growing: offsets.filter(|growing| growing.offset > 0).collect(),
+        }
+    }
+
+    /// The session's facts: title, model, policy, usage, state, who is attached, last stop. Its
+    /// `id` is set by a snapshot only: who watches knows it.
+    #[must_use]
+    pub fn session(&self) -> &v1::Session {
+        &self.session
+    }
+
+    /// All items of the conversation, oldest first.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = (ItemId, &ViewItem)> {
+        self.items.iter().map(|(id, item)| (*id, item))
+    }
+
+    /// One item, while it is part of the conversation.
+    #[must_use]
+    pub fn item(&self, id: ItemId) -> Option<&ViewItem> {
+        self.items.get(&id)
+    }
+
+    /// All turns, oldest first. Turns before a snapshot are not among them.
+    pub fn turns(&self) -> impl DoubleEndedIterator<Item = (TurnId, &Turn)> {
+        self.turns.iter().map(|(id, turn)| (*id, turn))
+    }
+
+    /// One turn.
+    #[must_use]
+    pub fn turn(&self, id: TurnId) -> Option<&Turn> {
+        self.turns.get(&id)
+    }
+
+    /// The turn that runs or is suspended.
+    #[must_use]
+    pub fn running_turn(&self) -> Option<TurnId> {
+        TurnId::new(self.session.running_turn)
+    }
+
+    /// Approvals that wait for a person, oldest first.
+    pub fn approvals(&self) -> impl Iterator<Item = (ApprovalId, &v1::Approval)> {
+        let all = self.approvals.iter();
+        all.filter(|(_, approval)| approval.answer.is_none())
+            .map(|(id, approval)| (*id, approval))
+    }
+
+    /// One approval, pending or decided.
+    #[must_use]
+    pub fn approval(&self, id: ApprovalId) -> Option<&v1::Approval> {
+        self.approvals.get(&id)
+    }
+
+    /// Prompts accepted for later, in order.
+    #[must_use]
+    pub fn queue(&self) -> &[v1::QueuedPrompt] {
+        &self.queue
+    }
+
+    /// Jobs of this session, ended ones too, by id.
+    #[must_use]
+    pub fn jobs(&self) -> &BTreeMap<String, v1::Job> {
+        &self.jobs
+    }
+
+    /// Who is attached, this client too.
+    #[must_use]
+    pub fn clients(&self) -> &[v1::ClientRef] {
+        &self.session.clients
+    }
+
+    /// Events that this client does not know, in order.
+    #[must_use]
+    pub fn newer_events(&self) -> &[NewerEvent] {
+        &self.newer
+    }
+
+    /// What the running turn waits for, as last told.
+    #[must_use]
+    pub fn activity(&self) -> Option<&v1::Activity> {
+        self.activity.as_ref()
+    }
+
+    /// True once everything durable has been applied.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    fn delta(&mut self, delta: &v1::Delta) -> Vec<Change> {
+        let Some(id) = ItemId::new(delta.item) else {
+            return vec![];
+        };
+        let grew = self.items.get_mut(&id).is_some_and(|item| item.grow(delta));
+        grew.then_some(Change::ItemGrew(id)).into_iter().collect()
+    }
+
+    fn event(&mut self, event: &v1::Event) -> Vec<Change> {
+        let before = self.session.head_seq;
+        if event.seq <= before {
+            return vec![];
+        }
+        self.session.head_seq = event.seq;
+        self.session.active_ms = event.time_ms;
+        let mut changes = match event.body.as_ref() {
+            Some(body) => self.body(event, body),
+            None => {
+                let after = self.items.keys().next_back().copied();
+                let seq = event.seq;
+                self.newer.push(NewerEvent { seq, after });
+                vec![Change::NewerEvent(seq)]
+            }
+        };
+        if event.seq > before + 1 {
+            changes.insert(0, Change::EventsMissing);
+        }
+        self.derive();
+        changes
+    }
+
+    fn body(&mut self, event: &v1::Event, body: &Body) -> Vec<Change> {
+        match body {
+            Body::SessionCreated(created) => self.created(event, created),
+            Body::SessionChanged(changed) => self.changed(changed),
+            Body::PromptQueued(queued) => self.queued(queued),
+            Body::PromptRemoved(removed) => self.unqueue(&removed.request_id),
+            Body::TurnStarted(started) => self.turn_started(event, started),
+            Body::TurnSuspended(suspended) => self.turn_suspended(suspended),
+            Body::TurnEnded(ended) => self.turn_ended(event, ended),
+            Body::SampleRetried(retried) => self.in_turn(retried.turn, |turn| {
+                turn.retried = Some(retried.clone());
+                Change::TurnRetried
+            }),
+            Body::SampleEnded(ended) => self.sample_ended(ended),
+            Body::ItemStarted(v1::ItemStarted { item }) => self.put(event, item.as_ref()),
+            Body::ItemChanged(v1::ItemChanged { item }) => self.put(event, item.as_ref()),
+            Body::ItemCompleted(v1::ItemCompleted { item }) => self.put(event, item.as_ref()),
+            Body::ApprovalRequested(v1::ApprovalRequested { approval }) => {
+                self.approval_requested(approval.as_ref())
+            }
+            Body::ApprovalDecided(decided) => self.approval_decided(decided),
+            Body::JobStarted(started) => self.job_started(event, started),
+            Body::JobEnded(ended) => self.job_ended(event, ended),
+            Body::HistoryRewound(rewound) => {
+                self.items.retain(|id, _| id.get() <= rewound.through_item);
+                vec![Change::Rewound]
+            }
+        }
+    }
+
+    fn created(&mut self, event: &v1::Event, created: &v1::SessionCreated) -> Vec<Change> {
+        let session = &mut self.session;
+        session.created_ms = event.time_ms;
+        session.workspace.clone_from(&created.workspace);
+        session.cwd.clone_from(&created.cwd);
+        session.title.clone_from(&created.title);
+        session.model.clone_from(&created.model);
+        session.policy.clone_from(&created.policy);
+        session.forked_from.clone_from(&created.forked_from);
+        vec![Change::SessionChanged]
+    }
+
+    fn changed(&mut self, changed: &v1::SessionChanged) -> Vec<Change> {
+        let session = &mut self.session;
+        if let Some(title) = &changed.title {
+            session.title.clone_from(title);
+        }
+        if let Some(model) = &changed.model {
+            session.model.clone_from(model);
+        }
+        if changed.policy.is_some() {
+            session.policy.clone_from(&changed.policy);
+        }
+        if let Some(archived) = changed.archived {
+            session.archived = archived;
+        }
+        vec![Change::SessionChanged]
+    }
+
+    fn queued(&mut self, queued: &v1::PromptQueued) -> Vec<Change> {
+        self.queue.extend(queued.prompt.clone());
+        vec![Change::QueueChanged]
+    }
+
+    fn unqueue(&mut self, request_id: &str) -> Vec<Change> {
+        let before = self.queue.len();
+        self.queue
+            .retain(|queued| request_id.is_empty() || queued.request_id != request_id);
+        let left = self.queue.len() < before;
+        left.then_some(Change::QueueChanged).into_iter().collect()
+    }
+
+    fn turn_started(&mut self, event: &v1::Event, started: &v1::TurnStarted) -> Vec<Change> {
+        let Some(id) = TurnId::new(started.turn) else {
+            return vec![];
+        };
+        let turn = Turn {
+            model: started.model.clone(),
+            started_ms: event.time_ms,
+            ..Turn::default()
+        };
+        self.turns.insert(id, turn);
+        self.session.turns = self.session.turns.max(started.turn);
+        self.session.running_turn = started.turn;
+        self.session.set_last_stop(v1::StopReason::Unspecified);
+        vec![Change::TurnStarted(id)]
+    }
+
+    fn turn_suspended(&mut self, suspended: &v1::TurnSuspended) -> Vec<Change> {
+        self.in_turn(suspended.turn, |turn| {
+            turn.suspended = Some(suspended.reason.clone());
+            Change::TurnSuspended
+        })
+    }
+
+    fn turn_ended(&mut self, event: &v1::Event, ended: &v1::TurnEnded) -> Vec<Change> {
+        if self.session.running_turn == ended.turn {
+            self.session.running_turn = 0;
+        }
+        self.session.set_last_stop(ended.stop_reason());
+        self.activity = None;
+        self.in_turn(ended.turn, |turn| {
+            turn.suspended = None;
+            turn.retried = None;
+            turn.ended_ms = event.time_ms;
+            turn.ended = Some(ended.clone());
+            Change::TurnEnded
+        })
+    }
+
+    fn sample_ended(&mut self, ended: &v1::SampleEnded) -> Vec<Change> {
+        if let Some(usage) = &ended.usage {
+            add(self.session.usage.get_or_insert_default(), usage);
+        }
+        self.goes_on(ended.turn);
+        vec![Change::SessionChanged]
+    }
+
+    fn in_turn(
+        &mut self,
+        turn: u64,
+        change: impl FnOnce(&mut Turn) -> fn(TurnId) -> Change,
+    ) -> Vec<Change> {
+        let Some(id) = TurnId::new(turn) else {
+            return vec![];
+        };
+        vec![change(self.turns.entry(id).or_default())(id)]
+    }
+
+    /// Something happened in the turn: it neither waits nor retries any more.
+    fn goes_on(&mut self, turn: u64) {
+        let turn = TurnId::new(turn).and_then(|id| self.turns.get_mut(&id));
+        if let Some(turn) = turn {
+            turn.suspended = None;
+            turn.retried = None;
+        }
+    }
+
+    fn put(&mut self, event: &v1::Event, item: Option<&v1::Item>) -> Vec<Change> {
+        let Some((id, item)) = item.and_then(|item| Some((ItemId::new(item.id)?, item))) else {
+            return vec![];
+        };
+        self.goes_on(item.turn);
+        let mut changes = Vec::new();
+        if let Some(v1::item::Kind::Prompt(prompt)) = &item.kind {
+            let first = prompt.text.lines().next().unwrap_or_default();
+            first.clone_into(&mut self.session.last_prompt);
+            changes = self.unqueue(&event.request_id);
+        }
+        let known = self.items.contains_key(&id);
+        match self.items.get_mut(&id) {
+            Some(known) => known.replace(item.clone()),
+            None => {
+                self.items.insert(id, ViewItem::new(item.clone()));
+                changes.push(Change::ItemAppeared(id));
+            }
+        }
+        match item.status() {
+            v1::ItemStatus::Growing if known => changes.push(Change::ItemChanged(id)),
+            v1::ItemStatus::Growing => {}
+            _ => changes.push(Change::ItemSettled(id)),
+        }
+        changes
+    }
+
+    fn approval_requested(&mut self, approval: Option<&v1::Approval>) -> Vec<Change> {
+        let known = approval.and_then(|a| Some((ApprovalId::new(a.id)?, a)));
+        let Some((id, approval)) = known else {
+            return vec![];
+        };
+        self.approvals.insert(id, approval.clone());
+        vec![Change::ApprovalAsked(id)]
+    }
+
+    fn approval_decided(&mut self, decided: &v1::ApprovalDecided) -> Vec<Change> {
+        let known = ApprovalId::new(decided.id).and_then(|id| {
+            let approval = self.approvals.get_mut(&id)?;
+            Some((id, approval))
+        });
+        let Some((id, approval)) = known else {
+            return vec![];
+        };
+        approval.answer = Some(decided.answer.clone().unwrap_or_default());
+        vec![Change::ApprovalDecided(id)]
+    }
+
+    fn job_started(&mut self, event: &v1::Event, started: &v1::JobStarted) -> Vec<Change> {
+        let job = v1::Job {
+            id: started.job_id.clone(),
+            item: started.item,
+            command: started.command.clone(),
+            cwd: started.cwd.clone(),
+            state: v1::JobState::Running.into(),
+            started_ms: event.time_ms,
+            profile: started.profile.clone(),
+            ..v1::Job::default()
+        };
+        self.jobs.insert(started.job_id.clone(), job);
+        vec![Change::JobsChanged]
+    }
+
+    fn job_ended(&mut self, event: &v1::Event, ended: &v1::JobEnded) -> Vec<Change> {
+        let Some(job) = self.jobs.get_mut(&ended.job_id) else {
+            return vec![];
+        };
+        job.set_state(match ended.exit_code {
+            Some(_) => v1::JobState::Exited,
+            None => v1::JobState::Unknown,
+        });
+        job.exit_code = ended.exit_code;
+        job.ended_ms = event.time_ms;
+        job.output_bytes = ended.output_bytes;
+        let mut changes = vec![Change::JobsChanged];
+        let call = ItemId::new(job.item).and_then(|id| Some((id, self.items.get_mut(&id)?)));
+        if let Some((id, call)) = call
+            && call.runs_on()
+        {
+            call.end_job();
+            changes.push(Change::ItemSettled(id));
+        }
+        changes
+    }
+
+    fn snapshot(&mut self, snapshot: &v1::Snapshot) -> Vec<Change> {
+        if snapshot.seq <= self.session.head_seq {
+            return vec![];
+        }
+        let old = std::mem::take(self);
+        self.session = snapshot.session.clone().unwrap_or_default();
+        self.session.head_seq = snapshot.seq;
+        if self.session.clients.is_empty() {
+            self.session.clients = old.session.clients;
+        }
+        let items = snapshot.items.iter();
+        self.items = items
+            .filter_map(|item| {
+                let id = ItemId::new(item.id)?;
+                let mut view = ViewItem::new(item.clone());
+                if let Some(known) = old.items.get(&id).filter(|_| view.is_growing()) {
+                    view = known.clone();
+                    view.replace(item.clone());
+                }
+                Some((id, view))
+            })
+            .collect();
+        let approvals = snapshot.approvals.iter();
+        self.approvals = approvals
+            .filter_map(|approval| Some((ApprovalId::new(approval.id)?, approval.clone())))
+            .collect();
+        self.queue.clone_from(&snapshot.queue);
+        let jobs = snapshot.jobs.iter();
+        self.jobs = jobs.map(|job| (job.id.clone(), job.clone())).collect();
+        if let Some(id) = self.running_turn() {
+            self.turns.entry(id).or_default();
+        }
+        self.derive();
+        vec![Change::Replaced]
+    }
+
+    /// Brings the facts that follow from others up to date.
+    fn derive(&mut self) {
+        let pending = self.approvals().count();
+        let turn = self.running_turn().and_then(|id| self.turns.get(&id));
+        let state = match turn {
+            None => SessionState::Idle,
+            Some(_) if pending > 0 => SessionState::NeedsApproval,
+            Some(turn) if turn.suspended.is_some() => SessionState::Suspended,
+            Some(_) => SessionState::Running,
+        };
+        let running = v1::JobState::Running;
+        let jobs = self.jobs.values().filter(|job| job.state() == running);
+        let jobs = jobs.count();
+        self.session.set_state(state);
+        self.session.pending_approvals = small(pending);
+        self.session.queued_prompts = small(self.queue.len());
+        self.session.running_jobs = small(jobs);
+    }
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn add(sum: &mut v1::Usage, more: &v1::Usage) {
+    sum.input_tokens += more.input_tokens;
+    sum.cached_tokens += more.cached_tokens;
+    sum.output_tokens += more.output_tokens;
+    sum.reasoning_tokens += more.reasoning_tokens;
+    sum.cost_micros += more.cost_micros;
+}

@@ -1,0 +1,675 @@
+//! The `keep` form: owns one job from its start to its exit record, whatever becomes of the daemon.
+//!
+//! Making the job's directory is the start of the job. From then on the keeper answers on a socket
+//! in it, keeps the output there, and at the end leaves the exit record: only when nothing of the
+//! command's tree is left.
+
+mod client;
+mod output;
+
+use std::{
+    collections::VecDeque,
+    env,
+    fs::{self, File},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::{DirBuilderExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use quire_sandbox::{
+    job::Stream,
+    record::{self, EXIT_FILE, ExitRecord, KEEPER_FILE, KeeperRecord, SOCKET_FILE},
+    report::Report,
+    spec::{JobSpec, Stdin},
+    wire::{Decoder, Event, Order, Request},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    pipe::{PipeFlags, pipe_with},
+    termios::{Winsize, tcsetwinsize},
+};
+
+use self::{client::Client, output::Output};
+use crate::{
+    complain,
+    confine::{
+        sys,
+        tree::{End, Finish, Launch, NotStarted, Streams, Tree},
+    },
+};
+
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Most bytes that wait for the command to read them.
+const MOST_INPUT: usize = 1 << 20;
+/// Most connections at once; more wait to be accepted.
+const MOST_CLIENTS: usize = 64;
+
+/// Runs the form: the specification comes over descriptor 0, which stays the first connection.
+pub(crate) fn keep() -> i32 {
+    let first = match rustix::io::dup(rustix::stdio::stdin()) {
+        Ok(first) => UnixStream::from(first),
+        Err(error) => {
+            complain(&format!("descriptor 0 must be a connection: {error}"));
+            return 2;
+        }
+    };
+    let (spec, decoder) = match receive_spec(&first) {
+        Ok(received) => received,
+        Err(error) => {
+            complain(&format!("cannot read the specification of a job: {error}"));
+            return 2;
+        }
+    };
+    let began = Began {
+        instant: Instant::now(),
+        ms: unix_ms(),
+    };
+    let ready = settle(&spec, began).and_then(|home| {
+        let client = first
+            .try_clone()
+            .and_then(|stream| Client::new(stream, decoder));
+        let keeper = client.and_then(|client| Keeper::start(&spec, home, began, client));
+        keeper.map_err(|error| Event::Refused(format!("cannot keep a job: {error}")))
+    });
+    match ready {
+        Ok(mut keeper) => keeper.run(),
+        Err(refusal) => {
+            let _ = io::Write::write_all(&mut &first, &refusal.encode());
+            1
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Began {
+    instant: Instant,
+    ms: u64,
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+fn receive_spec(mut stream: &UnixStream) -> io::Result<(JobSpec, Decoder)> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut decoder = Decoder::default();
+    let mut bytes = [0; 16 << 10];
+    loop {
+        if let Some(frame) = decoder.next_frame().map_err(invalid)? {
+            return Ok((frame.json().map_err(invalid)?, decoder));
+        }
+        match stream.read(&mut bytes)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => decoder.feed(&bytes[..count]),
+        }
+    }
+}
+
+/// Where a keeper lives.
+struct Home {
+    directory: PathBuf,
+    listener: UnixListener,
+}
+
+/// Leaves the daemon's session, and makes the job's directory with all that says "this job runs".
+fn settle(spec: &JobSpec, began: Began) -> Result<Home, Event> {
+    let cannot = |what: &str, error: io::Error| Event::Refused(format!("cannot {what}: {error}"));
+    // Already the leader of a session when started by hand.
+    let _ = rustix::process::setsid();
+    sys::ignore_signal(libc::SIGPIPE);
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|error| cannot("own processes", error.into()))?;
+    // Made whole beside its place and then renamed: nobody ever sees a job that is started but
+    // answers nowhere. The same file system keeps this and the command's doings in order, so that
+    // after a power loss a job without a directory has changed nothing there.
+    let part = spec
+        .directory
+        .with_extension(format!("new-{}", std::process::id()));
+    let settled = live_in(&part, began).and_then(|home| {
+        fs::rename(&part, &spec.directory)?;
+        Ok(home)
+    });
+    settled.map_err(|error| {
+        let _ = fs::remove_dir_all(&part);
+        match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotADirectory => Event::AlreadyStarted,
+            _ => cannot(&format!("make `{}`", spec.directory.display()), error),
+        }
+    })
+}
+
+fn live_in(directory: &Path, began: Began) -> io::Result<Home> {
+    // Left by a keeper of the same number that was killed in this moment.
+    let _ = fs::remove_dir_all(directory);
+    fs::DirBuilder::new().mode(0o700).create(directory)?;
+    // Whatever umask we were started with.
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // From within, since the address of a socket has little room. We stay: the name changes, the
+    // directory does not.
+    env::set_current_dir(directory)?;
+    let listener = UnixListener::bind(SOCKET_FILE)?;
+    listener.set_nonblocking(true)?;
+    let here = PathBuf::from(".");
+    record::write(
+        &here,
+        KEEPER_FILE,
+        &KeeperRecord::of(std::process::id(), began.ms)?,
+    )?;
+    Ok(Home {
+        directory: here,
+        listener,
+    })
+}
+
+/// Where output comes from.
+struct Source {
+    descriptor: OwnedFd,
+    stream: Stream,
+}
+
+/// What the command will read.
+struct Input {
+    descriptor: Option<OwnedFd>,
+    waiting: VecDeque<u8>,
+    /// To be closed when nothing waits any more.
+    closing: bool,
+}
+
+struct Keeper {
+    home: Home,
+    began: Began,
+    tree: Option<Tree>,
+    finish: Option<Finish>,
+    report: Report,
+    output: Output,
+    sources: Vec<Source>,
+    input: Input,
+    clients: Vec<Client>,
+    signals: OwnedFd,
+    stop: Stop,
+}
+
+/// What ends the job before its command does.
+#[derive(Default)]
+struct Stop {
+    /// When its time is up.
+    wall: Option<Instant>,
+    /// When SIGKILL follows SIGTERM.
+    kill: Option<Instant>,
+    timed_out: bool,
+    asked: bool,
+}
+
+impl Keeper {
+    fn start(spec: &JobSpec, home: Home, began: Began, client: Client) -> io::Result<Self> {
+        let output = Output::new(
+            home.directory.clone(),
+            spec.limits.output_bytes,
+            began.instant,
+        )?;
+        let (streams, sources, input) = plumbing(spec)?;
+        // Before the tree, so that no signal can part us from it.
+        let signals = sys::signals_as_descriptor(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
+        let started = Launch::new(spec, streams).and_then(Tree::start);
+        let mut keeper = Self {
+            home,
+            began,
+            tree: None,
+            finish: None,
+            report: Report::default(),
+            output,
+            sources,
+            input: Input {
+                descriptor: input,
+                waiting: VecDeque::new(),
+                closing: false,
+            },
+            clients: vec![client],
+            signals,
+            stop: Stop {
+                wall: spec.limits.wall.map(|wall| began.instant + wall),
+                ..Stop::default()
+            },
+        };
+        match started {
+            Ok(tree) => keeper.take(tree)?,
+            Err(error) => {
+                keeper.report.clone_from(&error.report);
+                keeper.finish = Some(Finish::NotStarted(error));
+            }
+        }
+        Ok(keeper)
+    }
+
+    fn take(&mut self, mut tree: Tree) -> io::Result<()> {
+        if let Some(terminal) = tree.terminal.take() {
+            set_nonblocking(&terminal)?;
+            self.input.descriptor = Some(terminal.try_clone()?);
+            self.sources.push(Source {
+                descriptor: terminal,
+                stream: Stream::Stdout,
+            });
+        }
+        self.report.clone_from(&tree.report);
+        self.tree = Some(tree);
+        self.tell(&Event::Started(self.report.clone()));
+        Ok(())
+    }
+
+    fn run(&mut self) -> i32 {
+        while self.finish.is_none() {
+            self.turn();
+        }
+        self.drain();
+        self.conclude()
+    }
+
+    /// Waits until something can be done, and does it.
+    fn turn(&mut self) {
+        let ready = self.wait();
+        if ready.tree
+            && let Some(tree) = &mut self.tree
+        {
+            self.finish = Some(tree.end());
+        }
+        if ready.signalled {
+            for _ in sys::read_signals(&self.signals) {
+                self.stop();
+            }
+        }
+        for index in ready.sources.into_iter().rev() {
+            if !self.read(index) {
+                self.sources.remove(index);
+            }
+        }
+        self.feed();
+        if ready.listener
+            && let Ok((stream, _)) = self.home.listener.accept()
+        {
+            self.welcome(stream);
+        }
+        for index in ready.clients {
+            self.serve(index);
+        }
+        self.clients.retain(|client| !client.is_gone());
+        let total = self.output.total();
+        for client in &mut self.clients {
+            client.tell_output(total);
+        }
+        self.mind_the_time();
+    }
+
+    fn wait(&self) -> Ready {
+        let mut interests: Vec<(What, BorrowedFd<'_>, PollFlags)> = Vec::new();
+        interests.extend(
+            self.tree
+                .as_ref()
+                .map(|tree| (What::Tree, tree.descriptor(), PollFlags::IN)),
+        );
+        interests.push((What::Signals, self.signals.as_fd(), PollFlags::IN));
+        if self.clients.len() < MOST_CLIENTS {
+            interests.push((What::Listener, self.home.listener.as_fd(), PollFlags::IN));
+        }
+        let sources = self.sources.iter().enumerate();
+        interests.extend(sources.map(|(index, source)| {
+            (
+                What::Source(index),
+                source.descriptor.as_fd(),
+                PollFlags::IN,
+            )
+        }));
+        if let Some(descriptor) = self
+            .input
+            .descriptor
+            .as_ref()
+            .filter(|_| !self.input.waiting.is_empty())
+        {
+            interests.push((What::Input, descriptor.as_fd(), PollFlags::OUT));
+        }
+        let may_ask = self.input.waiting.len() < MOST_INPUT;
+        let clients = self.clients.iter().enumerate();
+        interests.extend(clients.map(|(index, client)| {
+            (
+                What::Client(index),
+                client.descriptor(),
+                client.interest(may_ask),
+            )
+        }));
+        let mut descriptors: Vec<PollFd<'_>> = interests
+            .iter()
+            .map(|(_, descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags))
+            .collect();
+        let timeout = self.patience();
+        let mut ready = Ready::default();
+        if poll(&mut descriptors, timeout.as_ref()).is_ok() {
+            let active = interests
+                .iter()
+                .zip(&descriptors)
+                .filter(|(_, descriptor)| !descriptor.revents().is_empty());
+            active.for_each(|((what, ..), _)| ready.add(*what));
+        }
+        ready
+    }
+
+    /// How long until a deadline.
+    fn patience(&self) -> Option<Timespec> {
+        let next = [self.stop.wall, self.stop.kill]
+            .into_iter()
+            .flatten()
+            .min()?;
+        // A little more, or the last moments would be spent in a busy loop.
+        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        Timespec::try_from(left).ok()
+    }
+
+    fn mind_the_time(&mut self) {
+        let now = Instant::now();
+        if self.stop.wall.is_some_and(|wall| wall <= now) {
+            self.stop.wall = None;
+            self.stop.timed_out = true;
+            self.terminate();
+        }
+        if self.stop.kill.is_some_and(|kill| kill <= now) {
+            self.stop.kill = None;
+            self.signal(libc::SIGKILL);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stop.asked = true;
+        self.terminate();
+    }
+
+    fn terminate(&mut self) {
+        if self.stop.kill.is_none() {
+            self.stop.kill = Some(Instant::now() + GRACE);
+            self.signal(libc::SIGTERM);
+            // A stopped process would not hear the other one.
+            self.signal(libc::SIGCONT);
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        if let (Some(tree), Ok(signal)) = (&self.tree, u8::try_from(signal)) {
+            tree.signal(signal);
+        }
+    }
+
+    /// Takes one piece from a source; false when there will be no more.
+    fn read(&mut self, index: usize) -> bool {
+        let mut bytes = [0; 64 << 10];
+        let Some(source) = self.sources.get(index) else {
+            return false;
+        };
+        match rustix::io::read(&source.descriptor, &mut bytes) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.output.append(source.stream, &bytes[..count]);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            // A terminal says so when nobody holds its other end.
+            Err(_) => false,
+        }
+    }
+
+    /// Takes what is still in the pipes. Whoever holds one open now is not of this job.
+    fn drain(&mut self) {
+        while let Some(source) = self.sources.pop() {
+            let mut bytes = [0; 64 << 10];
+            loop {
+                match rustix::io::read(&source.descriptor, &mut bytes) {
+                    Ok(count @ 1..) => self.output.append(source.stream, &bytes[..count]),
+                    Err(Errno::INTR) => {}
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Gives the command what it can take now.
+    fn feed(&mut self) {
+        while let (Some(descriptor), (part @ [_, ..], _)) =
+            (&self.input.descriptor, self.input.waiting.as_slices())
+        {
+            match rustix::io::write(descriptor, part) {
+                Ok(count) => drop(self.input.waiting.drain(..count)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // The command closed its input.
+                Err(_) => self.close_input(),
+            }
+        }
+        if self.input.closing {
+            self.close_input();
+        }
+    }
+
+    fn close_input(&mut self) {
+        self.input.descriptor = None;
+        self.input.waiting.clear();
+    }
+
+    fn welcome(&mut self, stream: UnixStream) {
+        if let Ok(mut client) = Client::new(stream, Decoder::default()) {
+            client.tell(&Event::Started(self.report.clone()));
+            self.clients.push(client);
+        }
+    }
+
+    fn serve(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.flush();
+        client.receive();
+        while let Some(request) = self.clients[index].request() {
+            let answer = self.carry_out(request, index);
+            self.clients[index].tell(&answer);
+        }
+    }
+
+    fn carry_out(&mut self, request: Request, index: usize) -> Event {
+        match request {
+            Request::Write(_) if self.input.descriptor.is_none() || self.input.closing => {
+                Event::Denied("its standard input is closed".to_owned())
+            }
+            Request::Write(bytes) => {
+                self.input.waiting.extend(bytes);
+                self.feed();
+                Event::Done
+            }
+            Request::Order(order) => self.obey(order, index),
+        }
+    }
+
+    fn obey(&mut self, order: Order, index: usize) -> Event {
+        match order {
+            Order::Status => {
+                self.clients[index].tell(&Event::Started(self.report.clone()));
+                self.clients[index].tell(&Event::Grew(self.output.total()));
+            }
+            Order::CloseStdin => {
+                self.input.closing = true;
+                // A terminal is not closed: its end of input is a character.
+                if self.terminal().is_some() {
+                    self.input.closing = false;
+                    self.input.waiting.push_back(4);
+                }
+                self.feed();
+            }
+            Order::Resize(size) => {
+                let size = Winsize {
+                    ws_row: size.rows,
+                    ws_col: size.columns,
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                };
+                match self.terminal().map(|terminal| tcsetwinsize(terminal, size)) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        return Event::Denied(format!("cannot resize the terminal: {error}"));
+                    }
+                    None => return Event::Denied("it has no terminal".to_owned()),
+                }
+            }
+            Order::Signal(signal) if (1..=64).contains(&signal) => self.signal(signal),
+            Order::Signal(signal) => return Event::Denied(format!("there is no signal {signal}")),
+            Order::Stop => self.stop(),
+        }
+        Event::Done
+    }
+
+    fn terminal(&self) -> Option<&OwnedFd> {
+        self.input
+            .descriptor
+            .as_ref()
+            .filter(|descriptor| rustix::termios::isatty(descriptor))
+    }
+
+    fn tell(&mut self, event: &Event) {
+        for client in &mut self.clients {
+            client.tell(event);
+        }
+    }
+
+    /// Writes the exit record, then tells: whoever is told can read it.
+    fn conclude(&mut self) -> i32 {
+        // The tree's placeholders go with it; they must not outlive what they stand for.
+        self.tree = None;
+        let record = self.exit_record();
+        let here = self.home.directory.clone();
+        let written = record::write(&here, EXIT_FILE, &record);
+        self.tell(&Event::Ended(Box::new(record)));
+        self.clients.clear();
+        let _ = fs::remove_file(SOCKET_FILE);
+        let kept = written.and_then(|()| {
+            fs::remove_file(KEEPER_FILE)?;
+            // After telling: the daemon makes the outcome durable by itself, and need not wait.
+            record::persist(&here, EXIT_FILE)
+        });
+        i32::from(kept.is_err())
+    }
+
+    fn exit_record(&mut self) -> ExitRecord {
+        let mut record = ExitRecord {
+            timed_out: self.stop.timed_out,
+            stopped: self.stop.asked,
+            started_ms: self.began.ms,
+            wall_ms: u64::try_from(self.began.instant.elapsed().as_millis()).unwrap_or(u64::MAX),
+            output_bytes: self.output.total(),
+            dropped_bytes: self.output.dropped(),
+            report: self.report.clone(),
+            ..ExitRecord::default()
+        };
+        match self.finish.take() {
+            Some(Finish::Ended(End::Code(code))) => record.code = Some(code),
+            Some(Finish::Ended(End::Signal(signal))) => record.signal = Some(signal),
+            Some(Finish::NotStarted(NotStarted {
+                failure, message, ..
+            })) => {
+                // A program that is missing ends as it would in a shell; the rest never ran.
+                record.code = matches!(failure.code(), 126 | 127).then_some(failure.code());
+                record.never_ran = true;
+                record.error = Some(message);
+            }
+            Some(Finish::Lost) | None => {
+                record.error = Some("its first process was killed from outside".to_owned())
+            }
+        }
+        record
+    }
+}
+
+/// What a descriptor belongs to.
+#[derive(Clone, Copy)]
+enum What {
+    Tree,
+    Signals,
+    Listener,
+    Source(usize),
+    Input,
+    Client(usize),
+}
+
+/// What can be done without waiting.
+#[derive(Default)]
+struct Ready {
+    tree: bool,
+    signalled: bool,
+    listener: bool,
+    sources: Vec<usize>,
+    clients: Vec<usize>,
+}
+
+impl Ready {
+    fn add(&mut self, what: What) {
+        match what {
+            What::Tree => self.tree = true,
+            What::Signals => self.signalled = true,
+            What::Listener => self.listener = true,
+            What::Source(index) => self.sources.push(index),
+            What::Client(index) => self.clients.push(index),
+            // Looked at in every turn.
+            What::Input => {}
+        }
+    }
+}
+
+/// The command's ends of its streams, our ends of its output, and our end of its input.
+fn plumbing(spec: &JobSpec) -> io::Result<(Streams, Vec<Source>, Option<OwnedFd>)> {
+    if let Some(size) = spec.pty {
+        return Ok((Streams::Terminal(size), Vec::new(), None));
+    }
+    let (out, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (err, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    set_nonblocking(&out)?;
+    set_nonblocking(&err)?;
+    let (stdin, input) = match spec.stdin {
+        Stdin::Null => (File::open("/dev/null")?.into(), None),
+        Stdin::Pipe => {
+            let (stdin, input) = pipe_with(PipeFlags::CLOEXEC)?;
+            set_nonblocking(&input)?;
+            (stdin, Some(input))
+        }
+    };
+    let sources = vec![
+        Source {
+            descriptor: out,
+            stream: Stream::Stdout,
+        },
+        Source {
+            descriptor: err,
+            stream: Stream::Stderr,
+        },
+    ];
+    Ok((
+        Streams::Given {
+            stdin,
+            stdout,
+            stderr,
+        },
+        sources,
+        input,
+    ))
+}
+
+fn set_nonblocking(descriptor: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(descriptor, true)?)
+}
