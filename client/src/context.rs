@@ -104,7 +104,7 @@ pub fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// As [`print`].
+/// As [`print()`].
 pub fn progress(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     write(io::stderr().lock(), text.as_ref(), "standard error")
 }
@@ -113,7 +113,7 @@ pub fn progress(text: impl AsRef<[u8]>) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// As [`print`].
+/// As [`print()`].
 pub fn write_out(printed: &Printed) -> Result<(), Failure> {
     for (end, text) in printed.pieces() {
         match end {

@@ -58,12 +58,13 @@ pub trait Fold {
     fn changed(&mut self, view: &View, changes: &[Change], printed: &mut Printed);
 }
 
-/// The part of an outcome that the command itself wrote: what stands after the tool's own lines.
+/// What the call brought: of a command only what it wrote itself, without the tool's lines before.
 #[must_use]
 pub fn command_output(outcome: &Outcome) -> &str {
     let text = &outcome.text;
+    let ran = outcome.exit_code.is_some() || !outcome.job_id.is_empty();
     match text.split_once("Output:\n") {
-        Some((before, output)) if before.is_empty() || before.ends_with('\n') => output,
+        Some((before, output)) if ran && (before.is_empty() || before.ends_with('\n')) => output,
         _ => text,
     }
 }
@@ -77,3 +78,50 @@ fn whole_message(item: &ViewItem) -> Option<&str> {
 
 #[cfg(test)]
 mod story;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_commands_own_output_is_left() {
+        let table = [
+            (
+                Some(0),
+                "Exit code: 0\nOutput:\na\nOutput:\nb",
+                "a\nOutput:\nb",
+            ),
+            (Some(0), "Output:\n", ""),
+            (Some(1), "no such Output:\n", "no such Output:\n"),
+            (None, "a file's\nOutput:\nlines", "a file's\nOutput:\nlines"),
+        ];
+        for (exit_code, text, want) in table {
+            let outcome = Outcome {
+                exit_code,
+                text: text.into(),
+                ..Outcome::default()
+            };
+            assert_eq!(command_output(&outcome), want, "for {text:?}");
+        }
+    }
+
+    #[test]
+    fn order_is_kept_where_both_ends_are_one_terminal() {
+        let mut printed = Printed::default();
+        for (end, text) in [
+            (End::Out, "a"),
+            (End::Out, "b"),
+            (End::Err, "c"),
+            (End::Out, "d"),
+        ] {
+            printed.to(end).push_str(text);
+        }
+        let pieces: Vec<_> = printed
+            .pieces()
+            .iter()
+            .map(|(_, text)| text.as_str())
+            .collect();
+        assert_eq!(pieces, ["ab", "c", "d"]);
+        assert_eq!(printed.text(End::Out), "abd");
+    }
+}

@@ -1,23 +1,16 @@
 //! How the daemon touches the world: storage, processes, networks, files. Adapters import `pure` and
 //! `ports` and never the session or the edge.
 
-pub mod files;
-pub mod tools;
-pub mod workspace;
-pub mod growing;
-pub mod store;
-//! What the ports ask for, done with real files, sockets and processes.
-
-pub mod model;
-//! How the daemon touches the world: storage, processes, networks. Adapters import `pure` and
-//! `ports` and never the session or the edge.
-
+pub mod briefing;
 pub mod config;
+pub mod configured;
+pub mod files;
+pub mod growing;
 pub mod guides;
+pub mod jobs;
+pub mod model;
 pub mod models;
 pub mod small_file;
-//! How the daemon touches the world: storage, processes, networks. Adapters import `pure` and
-//! `ports` and never the session or the edge.
-
-pub mod jobs;
+pub mod store;
 pub mod tools;
+pub mod workspace;

@@ -1,5 +1,6 @@
 //! Where the daemon meets the rest of the world: its own life, its command line, its gRPC services.
 
+mod compose;
 pub mod lifecycle;
 pub mod oneshot;
 pub mod registry;
@@ -7,14 +8,15 @@ pub mod server;
 pub mod settings;
 pub mod status;
 
-use std::{ffi::OsString, io, process::ExitCode, sync::Arc, time::Duration};
+use std::{ffi::OsString, io, process::ExitCode};
 
-use futures_util::future::BoxFuture;
-use lifecycle::{Engine, Mode, Routes, Served, Start};
+use lifecycle::Mode;
 
 const USAGE: &str = "\
 usage: quired serve [--foreground]
        quired patch [--check] < PATCH
+       quired config path|get|check
+       quired doctor [--json]
        quired --version
 ";
 
@@ -23,9 +25,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     match words[..] {
-        ["serve"] => lifecycle::serve(Mode::Background, open),
+        ["serve"] => lifecycle::serve(Mode::Background, compose::open),
+        ["config", ..] => oneshot::config::config(arguments.into_iter().skip(1)),
+        ["doctor", ..] => oneshot::doctor::doctor(arguments.into_iter().skip(1)),
         ["patch", ..] => oneshot::patch::patch(arguments.into_iter().skip(1)),
-        ["serve", "--foreground"] => lifecycle::serve(Mode::Foreground, open),
+        ["serve", "--foreground"] => lifecycle::serve(Mode::Foreground, compose::open),
         ["--version" | "-V"] => say(
             io::stdout(),
             concat!("quired ", env!("CARGO_PKG_VERSION"), "\n"),
@@ -40,30 +44,3 @@ fn say(mut to: impl io::Write, text: &str, code: u8) -> ExitCode {
     let _closed = to.write_all(text.as_bytes());
     ExitCode::from(code)
 }
-
-/// Serves nothing but health and reflection.
-async fn open(_: Start) -> Result<Served, String> {
-    Ok(Served {
-        routes: Routes::new(),
-        engine: Arc::new(Unused),
-        idle_exit: Duration::from_secs(30 * 60),
-    })
-}
-
-/// Never has anything to do.
-struct Unused;
-
-impl Engine for Unused {
-    fn busy(&self) -> bool {
-        false
-    }
-
-    fn retire(&self) -> bool {
-        true
-    }
-
-    fn drain(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
-pub mod oneshot;

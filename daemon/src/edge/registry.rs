@@ -25,9 +25,19 @@ const PAGE: u32 = 2_000;
 /// The sessions of one state directory.
 pub struct Registry {
     world: World,
-    living: Mutex<HashMap<SessionId, Handle>>,
+    living: Mutex<Living>,
     /// Held while a session is brought to life, so that it is done once.
     opening: tokio::sync::Mutex<()>,
+}
+
+/// The sessions that have an actor, and whether there may be more.
+#[derive(Default)]
+struct Living {
+    sessions: HashMap<SessionId, Handle>,
+    /// Sessions about to be made.
+    making: u32,
+    /// The daemon is about to end.
+    closed: bool,
 }
 
 /// Why no session could be given.
@@ -113,6 +123,7 @@ impl Registry {
         created: SessionCreated,
         surroundings: Surroundings,
     ) -> Result<Session, StoreError> {
+        let _making = Making::begin(self)?;
         let id = SessionId::random();
         let event = Event {
             seq: 1,
@@ -135,7 +146,7 @@ impl Registry {
         }
         let handle = session::start(id.clone(), self.world.clone(), &events, surroundings, false);
         let session = transcript.summary();
-        self.living().insert(id, handle);
+        self.living().sessions.insert(id, handle);
         Ok(session)
     }
 
@@ -146,7 +157,7 @@ impl Registry {
     /// What the store says.
     pub async fn open(&self, id: &SessionId) -> Result<Handle, StoreError> {
         let _opening = self.opening.lock().await;
-        let known = self.living().get(id).cloned();
+        let known = self.living().sessions.get(id).cloned();
         let panicked = match known {
             Some(handle) if !handle.is_closed() => return Ok(handle),
             Some(handle) => handle.feed().has_panicked(),
@@ -160,7 +171,7 @@ impl Registry {
             Surroundings::default(),
             panicked,
         );
-        self.living().insert(id.clone(), handle.clone());
+        self.living().sessions.insert(id.clone(), handle.clone());
         Ok(handle)
     }
 
@@ -196,7 +207,13 @@ impl Registry {
     pub async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
         let sessions = self.world.store.sessions(listing).await?;
         let living = self.living();
-        let handle_of = |session: &Session| session.id.parse().ok().and_then(|id| living.get(&id));
+        let handle_of = |session: &Session| {
+            session
+                .id
+                .parse()
+                .ok()
+                .and_then(|id| living.sessions.get(&id))
+        };
         let seen = sessions
             .into_iter()
             .map(|session| match handle_of(&session) {
@@ -235,7 +252,7 @@ impl Registry {
             });
         }
         self.world.store.delete(handle.id()).await?;
-        self.living().remove(handle.id());
+        self.living().sessions.remove(handle.id());
         handle.feed().close(false);
         Ok(())
     }
@@ -243,17 +260,26 @@ impl Registry {
     /// What is going on.
     #[must_use]
     pub fn load(&self) -> Load {
-        let living = self.living();
-        let mut load = Load::default();
-        for handle in living.values() {
-            let session = handle.feed().summary();
-            load.sessions += 1;
-            load.turns +=
-                u32::from(session.running_turn != 0 && session.state() != SessionState::Suspended);
-            load.jobs += session.running_jobs;
-            load.queued += session.queued_prompts;
-        }
-        load
+        self.living().load()
+    }
+
+    /// Refuses new sessions from now on, unless something works: then returns false and refuses
+    /// nothing.
+    #[must_use]
+    pub fn retire(&self) -> bool {
+        let mut living = self.living();
+        living.closed = living.closed || (living.making == 0 && !living.load().is_working());
+        living.closed
+    }
+
+    /// Refuses new sessions, and ends the watches of those there are.
+    pub fn close(&self) {
+        let mut living = self.living();
+        living.closed = true;
+        living
+            .sessions
+            .values()
+            .for_each(|handle| handle.feed().close(false));
     }
 
     /// The store's handle.
@@ -262,8 +288,8 @@ impl Registry {
         &self.world.store
     }
 
-    fn living(&self) -> MutexGuard<'_, HashMap<SessionId, Handle>> {
-        // Nothing under the lock can leave the map half changed.
+    fn living(&self) -> MutexGuard<'_, Living> {
+        // Nothing under the lock can leave it half changed.
         self.living.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -277,6 +303,42 @@ impl Registry {
             }
             events.extend(page);
         }
+    }
+}
+
+impl Living {
+    fn load(&self) -> Load {
+        let mut load = Load::default();
+        for handle in self.sessions.values() {
+            let session = handle.feed().summary();
+            load.sessions += 1;
+            load.turns +=
+                u32::from(session.running_turn != 0 && session.state() != SessionState::Suspended);
+            load.jobs += session.running_jobs;
+            load.queued += session.queued_prompts;
+        }
+        load
+    }
+}
+
+/// A session is being made: the daemon does not retire meanwhile.
+struct Making<'a>(&'a Registry);
+
+impl<'a> Making<'a> {
+    fn begin(registry: &'a Registry) -> Result<Self, StoreError> {
+        let mut living = registry.living();
+        if living.closed {
+            return Err(StoreError::Closed);
+        }
+        living.making += 1;
+        drop(living);
+        Ok(Self(registry))
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.living().making -= 1;
     }
 }
 

@@ -1,29 +1,34 @@
 //! What a new session starts with: workspace, model and policy, from configuration and its client.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
-use quire_proto::v1::{ClientWorld, DaemonServiceListModelsResponse, Policy};
+use quire_proto::v1::{
+    ApprovePolicy, ClientWorld, DaemonServiceListModelsResponse, Model, Policy, SandboxMode,
+};
 use tonic::Status;
 
+use super::status::refuse;
 use crate::{
-    ports::model::{Asker, Models},
-    session::{Change, Surroundings},
+    adapters::{
+        config::{Flags, Loaded, workspace_of},
+        configured::{Configured, known_models, wrong},
+        models::Environment,
+    },
+    pure::{
+        catalogue::{self, Traits},
+        sample::SampleError,
+    },
 };
 
 /// Configuration as sessions need it.
-pub struct Settings {
-    pub(super) models: Arc<dyn Models>,
-}
+pub struct Settings(Configured);
 
 /// What a client asks for a new session; what is empty comes from configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
     /// "provider/model".
     pub model: String,
-    /// Unspecified fields come from configuration.
+    /// Unspecified fields come from configuration; lists are added to it.
     pub policy: Option<Policy>,
     /// Further writable directories, absolute.
     pub add_dirs: Vec<String>,
@@ -41,7 +46,14 @@ pub struct Settled {
 }
 
 impl Settings {
-    /// Settles a wish.
+    /// Settings from these files and models.
+    #[must_use]
+    pub fn new(models: Configured) -> Self {
+        Self(models)
+    }
+
+    /// Settles a wish. The model is made ready, so that a missing key is told before there is a
+    /// session.
     ///
     /// # Errors
     ///
@@ -49,22 +61,39 @@ impl Settings {
     pub async fn settle(
         &self,
         cwd: &Path,
-        surroundings: &Surroundings,
+        environment: &Environment,
         wish: Wish,
     ) -> Result<Settled, Status> {
-        let asker = Asker {
-            workspace: cwd.to_owned(),
-            environment: surroundings.environment.clone(),
+        let policy = wish.policy.unwrap_or_default();
+        let flags = Flags {
+            model: (!wish.model.is_empty()).then_some(wish.model),
+            sandbox: sandbox_word(policy.sandbox()).map(str::to_owned),
+            approve: approve_word(policy.approve()).map(str::to_owned),
+            writable: wish.add_dirs.into_iter().map(PathBuf::from).collect(),
+            max_cost_usd: None,
         };
-        self.models.open(wish.model.clone(), asker).await?;
+        let loaded = self.load(cwd, environment, &flags)?;
+        let model = self.0.resolve("", &loaded, environment).await?;
+        let name = model.name();
+        self.0.prepare(model, environment).await?;
+        let mut settled = loaded.config.policy.to_policy();
+        settled.network.extend(policy.network);
+        settled.writable.extend(policy.writable);
+        settled.hidden.extend(policy.hidden);
+        settled.rules.extend(policy.rules);
+        settled.require.extend(policy.require);
+        let workspace = workspace_of(cwd).map_err(|error| {
+            let message = format!("cannot look at `{}`: {error}", cwd.display());
+            refuse(tonic::Code::InvalidArgument, "INVALID", message)
+        })?;
         Ok(Settled {
-            workspace: cwd.to_owned(),
-            model: wish.model,
-            policy: wish.policy.unwrap_or_default(),
+            workspace,
+            model: name,
+            policy: settled,
         })
     }
 
-    /// Checks that a session may go on with `model`.
+    /// Checks that a session may go on with the model named `name`.
     ///
     /// # Errors
     ///
@@ -72,31 +101,104 @@ impl Settings {
     pub async fn check_model(
         &self,
         cwd: &Path,
-        model: &str,
-        change: &Change,
+        environment: &Environment,
+        name: &str,
     ) -> Result<(), Status> {
-        let environment = change.surroundings.clone().unwrap_or_default().environment;
-        self.models
-            .open(
-                model.to_owned(),
-                Asker {
-                    workspace: cwd.to_owned(),
-                    environment,
-                },
-            )
-            .await?;
+        let loaded = self.load(cwd, environment, &Flags::default())?;
+        let model = self.0.resolve(name, &loaded, environment).await?;
+        self.0.prepare(model, environment).await?;
         Ok(())
     }
 
-    /// Models that configuration and catalogue offer.
+    /// Models that configuration and catalogue offer to a client.
     ///
     /// # Errors
     ///
     /// What is wrong with configuration.
     pub async fn models(
         &self,
-        _world: &ClientWorld,
+        world: &ClientWorld,
     ) -> Result<DaemonServiceListModelsResponse, Status> {
-        Ok(DaemonServiceListModelsResponse::default())
+        let environment = world
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let loaded = self.load(Path::new(&world.cwd), &environment, &Flags::default())?;
+        let default = self.0.resolve("", &loaded, &environment).await.ok();
+        let default_model = default.map(|model| model.name()).unwrap_or_default();
+        let mut known = known_models(&loaded);
+        for entry in catalogue::ENTRIES {
+            if let Some(provider) = catalogue::provider_of(entry.name) {
+                known
+                    .entry(format!("{provider}/{}", entry.name))
+                    .or_insert_with(|| entry.traits());
+            }
+        }
+        if !default_model.is_empty() {
+            known.entry(default_model.clone()).or_default();
+        }
+        let mut models = Vec::new();
+        for (name, traits) in known {
+            models.push(self.described(name, &traits, &loaded, &environment).await);
+        }
+        Ok(DaemonServiceListModelsResponse {
+            models,
+            default_model,
+        })
+    }
+
+    async fn described(
+        &self,
+        name: String,
+        traits: &Traits,
+        loaded: &Loaded,
+        environment: &Environment,
+    ) -> Model {
+        let ready = async {
+            let model = self.0.resolve(&name, loaded, environment).await?;
+            self.0.prepare(model, environment).await
+        };
+        let reason = ready.await.err().map(|error: SampleError| error.message);
+        let usd = |micros: u64| micros as f64 / 1e6;
+        let price = |part: fn(&catalogue::Price) -> u64| {
+            traits.price.as_ref().map_or(0.0, |price| usd(part(price)))
+        };
+        Model {
+            context_window: traits.context_window,
+            input_price: price(|price| price.input),
+            cached_price: price(|price| price.cached),
+            output_price: price(|price| price.output),
+            usable: reason.is_none(),
+            reason: reason.unwrap_or_default(),
+            name,
+        }
+    }
+
+    fn load(&self, cwd: &Path, environment: &Environment, flags: &Flags) -> Result<Loaded, Status> {
+        Ok(self
+            .0
+            .load(cwd, environment, flags)
+            .map_err(|problems| wrong(&problems))?)
+    }
+}
+
+/// The word that configuration files use.
+fn sandbox_word(mode: SandboxMode) -> Option<&'static str> {
+    match mode {
+        SandboxMode::Unspecified => None,
+        SandboxMode::ReadOnly => Some("read-only"),
+        SandboxMode::WorkspaceWrite => Some("workspace-write"),
+        SandboxMode::FullAccess => Some("full-access"),
+    }
+}
+
+/// The word that configuration files use.
+fn approve_word(policy: ApprovePolicy) -> Option<&'static str> {
+    match policy {
+        ApprovePolicy::Unspecified => None,
+        ApprovePolicy::Untrusted => Some("untrusted"),
+        ApprovePolicy::OnRequest => Some("on-request"),
+        ApprovePolicy::Never => Some("never"),
     }
 }

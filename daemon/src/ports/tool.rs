@@ -124,5 +124,5 @@ pub trait RunningJobs: Send + Sync {
     fn stop(&self, job: JobId) -> BoxFuture<'static, ()>;
 
     /// Ends when the job has, with how; at once when it already has, or is not known.
-    fn ended(&self, job: JobId) -> BoxFuture<'static, JobEnded>;
+    fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded>;
 }

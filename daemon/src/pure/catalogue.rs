@@ -122,6 +122,25 @@ pub fn look_up(model: &str) -> Option<Traits> {
         .map(Entry::traits)
 }
 
+/// The built-in provider whose own models these are, by how their names begin.
+const MAKERS: &[(&str, &str)] = &[
+    ("gpt-oss", ""),
+    ("gpt-", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("claude-", "anthropic"),
+    ("gemini-", "gemini"),
+];
+
+/// The built-in provider that serves a listed model under this name; `None` for models that
+/// everybody serves.
+#[must_use]
+pub fn provider_of(name: &str) -> Option<&'static str> {
+    let made = MAKERS.iter().find(|(prefix, _)| name.starts_with(prefix));
+    made.map(|(_, provider)| *provider)
+        .filter(|provider| !provider.is_empty())
+}
+
 impl Entry {
     /// What the entry says of its models.
     #[must_use]

@@ -4,13 +4,13 @@
 pub mod catalogue;
 pub mod codec;
 pub mod config;
+pub mod cut;
 pub mod patch;
 pub mod policy;
 pub mod prompt;
 pub mod request;
 pub mod retry;
-pub mod cut;
 pub mod sample;
+pub mod script;
 pub mod transcript;
 pub mod turn;
-pub mod script;

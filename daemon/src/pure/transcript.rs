@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        Approval, Event, Item, ItemStatus, Job, JobState, Policy, QueuedPrompt, Session,
-        SessionState, StopReason, Usage, event::Body, item::Kind,
+        Approval, Event, FileChange, Item, ItemStatus, Job, JobState, Policy, QueuedPrompt,
+        Session, SessionState, StopReason, Usage, event::Body, item::Kind,
     },
 };
 
@@ -345,6 +345,16 @@ impl Transcript {
     /// Jobs ever started, by id.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values()
+    }
+
+    /// Files changed, with the turn that did, oldest first.
+    #[must_use]
+    pub fn changes(&self) -> Vec<(u64, Vec<FileChange>)> {
+        let changed = self.items.values().filter_map(|item| match &item.kind {
+            Some(Kind::FileChange(change)) => Some((item.turn, change.files.clone())),
+            _ => None,
+        });
+        changed.collect()
     }
 
     /// What a request was answered with, if it was seen before.

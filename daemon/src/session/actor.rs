@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -35,7 +35,6 @@ use crate::{
         tool::Place,
     },
     pure::{
-        catalogue::Traits,
         request::{Frame, request},
         sample::{SampleError, SampleErrorKind},
         transcript::{Transcript, add},
@@ -64,7 +63,6 @@ pub fn start(
         interrupted: Vec::new(),
         waiting: Vec::new(),
         sample: None,
-        traits: Arc::default(),
         timer: None,
         turn: None,
         pending: Vec::new(),
@@ -118,8 +116,6 @@ pub(super) struct Actor {
     jobs: JoinSet<JobEnded>,
     /// The answer that is being read.
     sample: Option<Deltas>,
-    /// What the model asked last can do and costs.
-    traits: Arc<OnceLock<Traits>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// Events decided and not yet written.
     pending: Vec<Entry>,
@@ -193,7 +189,7 @@ impl Actor {
             .filter_map(|job| job.id.parse::<JobId>().ok())
             .collect::<Vec<_>>()
         {
-            self.jobs.spawn(self.world.jobs.ended(job));
+            self.jobs.spawn(self.world.jobs.ended(self.id.clone(), job));
         }
         let Some(turn) = self.transcript.running_turn() else {
             self.growing.clear()?;
@@ -361,10 +357,6 @@ impl Actor {
             match &mut body {
                 Body::SampleEnded(ended) => {
                     let spent = ended.usage.get_or_insert_default();
-                    spent.cost_micros = self
-                        .traits
-                        .get()
-                        .map_or(0, |traits| traits.cost_micros(spent));
                     usage = add(usage, *spent);
                 }
                 Body::TurnEnded(ended) => {
@@ -412,12 +404,9 @@ impl Actor {
             environment: self.surroundings.environment.clone(),
         };
         let opened = self.world.models.open(full_model, asker);
-        self.traits = Arc::default();
-        let traits = self.traits.clone();
         let answer = async move {
             match opened.await {
                 Ok(opened) => {
-                    traits.get_or_init(|| opened.traits);
                     request.model = opened.name;
                     request.reasoning_effort = opened.reasoning_effort;
                     request.max_output_tokens = opened.max_output_tokens;
@@ -431,7 +420,7 @@ impl Actor {
 
     async fn job_started(&mut self, job: quire_proto::v1::JobStarted) -> Result<(), Ended> {
         if let Ok(id) = job.job_id.parse() {
-            self.jobs.spawn(self.world.jobs.ended(id));
+            self.jobs.spawn(self.world.jobs.ended(self.id.clone(), id));
         }
         self.pending.push(Body::JobStarted(job).into());
         self.write().await

@@ -288,6 +288,8 @@ impl Actor {
             session: self.transcript.summary(),
             approvals: self.transcript.pending_approvals().cloned().collect(),
             queue: self.transcript.queue().to_vec(),
+            jobs: self.transcript.jobs().cloned().collect(),
+            changes: self.transcript.changes(),
         }
     }
 

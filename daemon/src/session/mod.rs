@@ -16,8 +16,8 @@ use futures_util::future::BoxFuture;
 use quire_proto::{
     id::SessionId,
     v1::{
-        Approval, ApprovalAnswer, ClientRef, Policy, PromptItem, PromptMode, QueuedPrompt, Session,
-        StopReason,
+        Approval, ApprovalAnswer, ClientRef, FileChange, Job, Policy, PromptItem, PromptMode,
+        QueuedPrompt, Session, StopReason,
     },
 };
 use tokio::sync::{mpsc, oneshot};
@@ -203,6 +203,10 @@ pub struct Looked {
     pub approvals: Vec<Approval>,
     /// In order.
     pub queue: Vec<QueuedPrompt>,
+    /// Ever started, by id.
+    pub jobs: Vec<Job>,
+    /// Files changed, with the turn that did, oldest first.
+    pub changes: Vec<(u64, Vec<FileChange>)>,
 }
 
 /// Talks to one session. Cheap to clone; the actor ends when the last one is dropped and nothing

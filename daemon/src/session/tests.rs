@@ -13,8 +13,8 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use quire_proto::{
     id::{JobId, RequestId, SessionId},
     v1::{
-        Access, ApprovalVerdict, ArgumentsKind, Decision, Event, Intent, JobEnded, Policy, Rule, SandboxMode,
-        SessionCreated, Usage, event::Body, item,
+        Access, ApprovalVerdict, ArgumentsKind, Decision, Event, Intent, JobEnded, Policy, Rule,
+        SandboxMode, SessionCreated, Usage, event::Body, item,
     },
 };
 use tempfile::TempDir;
@@ -28,7 +28,9 @@ use crate::{
     },
     pure::{
         catalogue,
-        sample::{Call, Delta, Input, Request as SampleRequest, SampleError, Stop, ToolInput, ToolSpec},
+        sample::{
+            Call, Delta, Input, Request as SampleRequest, SampleError, Stop, ToolInput, ToolSpec,
+        },
         transcript::Transcript,
     },
 };
@@ -40,7 +42,11 @@ struct Played(Script);
 
 impl Model for Played {
     fn sample(&self, request: SampleRequest) -> Deltas {
-        let outcomes = request.input.iter().filter(|entry| matches!(entry, Input::Outcome { .. })).count();
+        let outcomes = request
+            .input
+            .iter()
+            .filter(|entry| matches!(entry, Input::Outcome { .. }))
+            .count();
         match self.0.get(outcomes) {
             Some(Some(deltas)) => stream::iter([Ok(deltas.clone())]).boxed(),
             _ => stream::pending().boxed(),
@@ -71,16 +77,26 @@ struct Counted {
 impl Tool for Counted {
     fn spec(&self) -> ToolSpec {
         let input = ToolInput::Json(serde_json::json!({}));
-        ToolSpec { name: "count", description: "counts", input }
+        ToolSpec {
+            name: "count",
+            description: "counts",
+            input,
+        }
     }
 
     fn prepare(&self, call: Call, _: Place) -> BoxFuture<'static, Result<Prepared, Finished>> {
-        let intent = Intent { job_id: JobId::random().to_string(), files: Vec::new() };
+        let intent = Intent {
+            job_id: JobId::random().to_string(),
+            files: Vec::new(),
+        };
         let tool = self.clone();
         let arguments = call.arguments.clone();
         let prepared = Prepared {
             title: call.arguments.clone(),
-            access: Access { command: call.arguments, ..Access::default() },
+            access: Access {
+                command: call.arguments,
+                ..Access::default()
+            },
             intent: Some(intent.clone()),
             preview: Vec::new(),
             act: Box::new(move |_| tool.run(arguments, intent).boxed()),
@@ -88,7 +104,13 @@ impl Tool for Counted {
         std::future::ready(Ok(prepared)).boxed()
     }
 
-    fn resume(&self, call: Call, intent: Intent, _: Place, _: Live) -> BoxFuture<'static, Finished> {
+    fn resume(
+        &self,
+        call: Call,
+        intent: Intent,
+        _: Place,
+        _: Live,
+    ) -> BoxFuture<'static, Finished> {
         self.clone().run(call.arguments, intent).boxed()
     }
 }
@@ -112,7 +134,7 @@ impl RunningJobs for Counted {
         std::future::ready(()).boxed()
     }
 
-    fn ended(&self, _: JobId) -> BoxFuture<'static, JobEnded> {
+    fn ended(&self, _: SessionId, _: JobId) -> BoxFuture<'static, JobEnded> {
         std::future::ready(JobEnded::default()).boxed()
     }
 }
@@ -161,32 +183,62 @@ impl Bench {
             policy: Some(policy),
             ..SessionCreated::default()
         };
-        let event = Event { seq: 1, body: Some(Body::SessionCreated(created)), ..Event::default() };
+        let event = Event {
+            seq: 1,
+            body: Some(Body::SessionCreated(created)),
+            ..Event::default()
+        };
         let mut transcript = Transcript::of(id.as_str());
         transcript.apply(&event);
         let events = [event];
         let request = RequestId::random();
-        world.store.create(id.clone(), &request, &events, &transcript.summary()).await.unwrap();
+        world
+            .store
+            .create(id.clone(), &request, &events, &transcript.summary())
+            .await
+            .unwrap();
         let handle = start(id, world.clone(), &events, Surroundings::default(), false);
-        Self { directory, world, tool, handle }
+        Self {
+            directory,
+            world,
+            tool,
+            handle,
+        }
     }
 
     async fn prompt(&self, text: &str, request_id: &str) -> Answer {
-        let caller = Caller { by: None, request_id: request_id.to_owned() };
-        let prompt = PromptItem { text: text.to_owned(), images: Vec::new() };
-        self.handle.prompt(caller, prompt, PromptMode::Steer, 0).await.unwrap()
+        let caller = Caller {
+            by: None,
+            request_id: request_id.to_owned(),
+        };
+        let prompt = PromptItem {
+            text: text.to_owned(),
+            images: Vec::new(),
+        };
+        self.handle
+            .prompt(caller, prompt, PromptMode::Steer, 0)
+            .await
+            .unwrap()
     }
 
     async fn events(&self) -> Vec<Event> {
-        self.world.store.events(self.handle.id(), 0, 10_000).await.unwrap()
+        self.world
+            .store
+            .events(self.handle.id(), 0, 10_000)
+            .await
+            .unwrap()
     }
 
     /// Outcomes of all calls, in order.
     async fn outcomes(&self) -> Vec<String> {
-        let completed = self.events().await.into_iter().filter_map(|event| match event.body {
-            Some(Body::ItemCompleted(done)) => done.item?.kind,
-            _ => None,
-        });
+        let completed = self
+            .events()
+            .await
+            .into_iter()
+            .filter_map(|event| match event.body {
+                Some(Body::ItemCompleted(done)) => done.item?.kind,
+                _ => None,
+            });
         let outcome = |kind| match kind {
             item::Kind::ToolCall(call) => call.outcome.map(|outcome| outcome.text),
             _ => None,
@@ -198,16 +250,26 @@ impl Bench {
     async fn until(&self, wanted: impl Fn(&Body) -> bool) {
         let mut changes = self.handle.feed().changes();
         let seen = async {
-            while !self.events().await.iter().any(|event| event.body.as_ref().is_some_and(&wanted)) {
+            while !self
+                .events()
+                .await
+                .iter()
+                .any(|event| event.body.as_ref().is_some_and(&wanted))
+            {
                 changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), seen).await.expect("the event comes");
+        tokio::time::timeout(Duration::from_secs(10), seen)
+            .await
+            .expect("the event comes");
     }
 }
 
 fn ended() -> Delta {
-    Delta::Ended { stop: Stop::Done, usage: Usage::default() }
+    Delta::Ended {
+        stop: Stop::Done,
+        usage: Usage::default(),
+    }
 }
 
 fn call(arguments: &str) -> Option<Vec<Delta>> {
@@ -226,7 +288,10 @@ fn say(text: &str) -> Option<Vec<Delta>> {
 }
 
 fn caller(request_id: &str) -> Caller {
-    Caller { by: None, request_id: request_id.to_owned() }
+    Caller {
+        by: None,
+        request_id: request_id.to_owned(),
+    }
 }
 
 #[tokio::test]
@@ -255,8 +320,15 @@ async fn the_same_request_is_one_turn() {
 async fn a_queued_prompt_begins_the_next_turn() {
     let bench = Bench::new(vec![call("hang"), say("one"), say("two")]).await;
     bench.prompt("go", "r1").await;
-    let prompt = PromptItem { text: "then".to_owned(), images: Vec::new() };
-    let answer = bench.handle.prompt(caller("r2"), prompt, PromptMode::Queue, 0).await.unwrap();
+    let prompt = PromptItem {
+        text: "then".to_owned(),
+        images: Vec::new(),
+    };
+    let answer = bench
+        .handle
+        .prompt(caller("r2"), prompt, PromptMode::Queue, 0)
+        .await
+        .unwrap();
     assert_eq!(answer.turn, None);
     bench.tool.stopped.notify_one();
     let resting = bench.handle.wait().await.unwrap();
@@ -269,11 +341,27 @@ async fn an_approval_has_one_winner() {
     let bench = Bench::new(vec![call("ask me"), say("done")]).await;
     bench.prompt("go", "r1").await;
     assert!(bench.handle.wait().await.unwrap().needs_approval);
-    let answer = |verdict: ApprovalVerdict| ApprovalAnswer { verdict: verdict.into(), ..Default::default() };
-    bench.handle.decide(caller("a"), 0, answer(ApprovalVerdict::Once)).await.unwrap();
-    let late = bench.handle.decide(caller("b"), 1, answer(ApprovalVerdict::Deny)).await;
+    let answer = |verdict: ApprovalVerdict| ApprovalAnswer {
+        verdict: verdict.into(),
+        ..Default::default()
+    };
+    bench
+        .handle
+        .decide(caller("a"), 0, answer(ApprovalVerdict::Once))
+        .await
+        .unwrap();
+    let late = bench
+        .handle
+        .decide(caller("b"), 1, answer(ApprovalVerdict::Deny))
+        .await;
     assert!(matches!(late, Err(Refusal::Answered(_))), "{late:?}");
-    assert!(bench.handle.decide(caller("a"), 1, answer(ApprovalVerdict::Once)).await.is_ok());
+    assert!(
+        bench
+            .handle
+            .decide(caller("a"), 1, answer(ApprovalVerdict::Once))
+            .await
+            .is_ok()
+    );
     bench.handle.wait().await.unwrap();
     assert_eq!(bench.outcomes().await, ["run 1"]);
 }
@@ -282,9 +370,14 @@ async fn an_approval_has_one_winner() {
 async fn an_interrupt_returns_when_the_tool_is_dead() {
     let bench = Bench::new(vec![call("hang"), say("never")]).await;
     bench.prompt("go", "r1").await;
-    bench.until(|body| matches!(body, Body::ItemChanged(_))).await;
+    bench
+        .until(|body| matches!(body, Body::ItemChanged(_)))
+        .await;
     assert_eq!(bench.handle.interrupt(caller("i"), 0).await.unwrap(), 1);
-    assert_eq!(bench.handle.wait().await.unwrap().stop_reason, StopReason::Interrupted);
+    assert_eq!(
+        bench.handle.wait().await.unwrap().stop_reason,
+        StopReason::Interrupted
+    );
     assert_eq!(bench.outcomes().await, ["run 1"]);
 }
 
@@ -292,35 +385,68 @@ async fn an_interrupt_returns_when_the_tool_is_dead() {
 async fn a_tool_that_panics_fails_its_call_and_nothing_else() {
     let bench = Bench::new(vec![call("panic"), say("done")]).await;
     bench.prompt("go", "r1").await;
-    assert_eq!(bench.handle.wait().await.unwrap().stop_reason, StopReason::Done);
+    assert_eq!(
+        bench.handle.wait().await.unwrap().stop_reason,
+        StopReason::Done
+    );
     let outcomes = bench.outcomes().await;
-    assert!(outcomes[0].starts_with("quire itself failed"), "{outcomes:?}");
+    assert!(
+        outcomes[0].starts_with("quire itself failed"),
+        "{outcomes:?}"
+    );
 }
 
 /// A daemon that dies leaves its log; another goes on from there.
 #[tokio::test]
 async fn a_new_daemon_goes_on_with_what_the_log_holds() {
-    let Bench { directory, world: old, tool, handle } =
-        Bench::new(vec![call("hang"), None]).await;
+    let Bench {
+        directory,
+        world: old,
+        tool,
+        handle,
+    } = Bench::new(vec![call("hang"), None]).await;
     let id = handle.id().clone();
-    let bench = Bench { directory, world: old, tool, handle };
+    let bench = Bench {
+        directory,
+        world: old,
+        tool,
+        handle,
+    };
     bench.prompt("go", "r1").await;
-    bench.until(|body| matches!(body, Body::ItemChanged(_))).await;
+    bench
+        .until(|body| matches!(body, Body::ItemChanged(_)))
+        .await;
     let directory = bench.directory.path().to_owned();
     bench.world.store.close().await.unwrap();
-    let Bench { directory: kept, tool, handle, .. } = bench;
+    let Bench {
+        directory: kept,
+        tool,
+        handle,
+        ..
+    } = bench;
     drop(handle);
 
     let world = world(&directory, vec![call("hang"), say("done")], &tool);
     let events = world.store.events(&id, 0, 10_000).await.unwrap();
     let handle = start(id, world.clone(), &events, Surroundings::default(), false);
-    let bench = Bench { directory: kept, world, tool, handle };
+    let bench = Bench {
+        directory: kept,
+        world,
+        tool,
+        handle,
+    };
     bench.tool.stopped.notify_waiters();
     bench.tool.stopped.notify_one();
-    let resting = tokio::time::timeout(Duration::from_secs(10), bench.handle.wait()).await.unwrap();
+    let resting = tokio::time::timeout(Duration::from_secs(10), bench.handle.wait())
+        .await
+        .unwrap();
     assert_eq!(resting.unwrap().stop_reason, StopReason::Done);
     let repeat = bench.prompt("go", "r1").await;
-    assert_eq!(repeat.turn.map(|turn| turn.get()), Some(1), "the request is known to the new daemon");
+    assert_eq!(
+        repeat.turn.map(|turn| turn.get()),
+        Some(1),
+        "the request is known to the new daemon"
+    );
 }
 
 #[tokio::test]
@@ -336,14 +462,20 @@ async fn watchers_see_text_only_once_it_is_safe() {
                 if let Some(quire_proto::v1::session_service_watch_response::Update::Delta(delta)) =
                     update.update
                 {
-                    seen.lock().unwrap().push_str(std::str::from_utf8(&delta.data).unwrap());
+                    seen.lock()
+                        .unwrap()
+                        .push_str(std::str::from_utf8(&delta.data).unwrap());
                 }
             }
         } else {
             changes.changed().await.unwrap();
         }
     }
-    let mut growing = crate::adapters::growing::Growing::open(&bench.world.growing, bench.handle.id());
+    let mut growing =
+        crate::adapters::growing::Growing::open(&bench.world.growing, bench.handle.id());
     let kept = growing.recover().unwrap();
-    assert_eq!(kept.first().map(|(_, text)| text.as_slice()), Some(b"shown".as_slice()));
+    assert_eq!(
+        kept.first().map(|(_, text)| text.as_slice()),
+        Some(b"shown".as_slice())
+    );
 }

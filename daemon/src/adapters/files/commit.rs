@@ -13,6 +13,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::{
@@ -63,6 +64,9 @@ pub enum CommitError {
 ///
 /// [`CommitError`]. Only after [`CommitError::Torn`] does any file differ from before.
 pub fn commit(changes: &[Change], umask: u32) -> Result<(), CommitError> {
+    // Sessions may edit the same file, and what they put beside it may have the same name.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     for change in changes {
         let found = fingerprint(&change.path).map_err(|source| CommitError::Refused {
             path: change.path.clone(),

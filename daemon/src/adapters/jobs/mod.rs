@@ -18,7 +18,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use quire_proto::id::{JobId, SessionId};
+use quire_proto::{
+    id::{JobId, SessionId},
+    v1::JobEnded,
+};
 use quire_sandbox::{
     job::{self, JobState},
     record::{ExitRecord, SOCKET_FILE},
@@ -28,7 +31,7 @@ use quire_sandbox::{
 };
 use tokio::{io::AsyncWriteExt, net::UnixStream, process::Command, sync::watch};
 
-use crate::ports::tool::Stopper;
+use crate::ports::tool::RunningJobs;
 
 use self::connection::{Connection, Progress};
 pub use self::follow::Follow;
@@ -352,7 +355,7 @@ async fn connect(directory: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(directory.join(SOCKET_FILE)).await
 }
 
-impl Stopper for Jobs {
+impl RunningJobs for Jobs {
     fn stop(&self, job: JobId) -> BoxFuture<'static, ()> {
         let jobs = self.clone();
         Box::pin(async move {
@@ -366,6 +369,37 @@ impl Stopper for Jobs {
             };
             stop(&jobs.directory(&job), &connection).await;
         })
+    }
+
+    fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded> {
+        let jobs = self.clone();
+        Box::pin(async move {
+            let ended = match jobs.adopt(&session, &job).await {
+                Ok(Adopted::Running(running)) => running.wait_exit().await,
+                Ok(Adopted::Ended(record)) => Ended::Exit(record),
+                Ok(Adopted::Unknown | Adopted::NeverStarted) | Err(_) => Ended::Unknown,
+            };
+            as_event(&job, &ended)
+        })
+    }
+}
+
+/// A job's end as the log tells it.
+fn as_event(job: &JobId, ended: &Ended) -> JobEnded {
+    let job_id = job.to_string();
+    match ended {
+        Ended::Exit(record) => JobEnded {
+            job_id,
+            exit_code: record.status(),
+            output_bytes: record.output_bytes,
+            wall_ms: i64::try_from(record.wall_ms).unwrap_or(i64::MAX),
+            unknown: record.error.clone().unwrap_or_default(),
+        },
+        Ended::Unknown => JobEnded {
+            job_id,
+            unknown: "its keeper is gone and left no record".to_owned(),
+            ..JobEnded::default()
+        },
     }
 }
 

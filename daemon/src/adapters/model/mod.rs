@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// One model of one provider, as configuration describes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     /// The provider's name in configuration; it stands in every error.
     pub provider: String,

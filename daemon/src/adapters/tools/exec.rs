@@ -33,7 +33,7 @@ use crate::{
     pure::sample::{Call, ToolInput, ToolSpec},
 };
 
-pub use self::stdin::WriteStdin;
+use self::stdin::WriteStdin;
 
 /// How long a call waits for its command unless told otherwise.
 const YIELD: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ type Reported = Arc<Mutex<HashMap<JobId, u64>>>;
 
 /// Both tools, in the order the model is offered them. They share what the model was told.
 #[must_use]
-pub fn all(jobs: &Jobs) -> Vec<Arc<dyn Tool>> {
+pub(super) fn all(jobs: &Jobs) -> Vec<Arc<dyn Tool>> {
     let shared = Shared {
         jobs: jobs.clone(),
         reported: Reported::default(),
@@ -76,7 +76,7 @@ struct Shared {
 
 /// Runs a shell command.
 #[derive(Clone, Debug)]
-pub struct ExecCommand(Shared);
+pub(super) struct ExecCommand(Shared);
 
 #[derive(Debug, Deserialize)]
 struct Arguments {

@@ -4,6 +4,7 @@
 //! wrong with them becomes an outcome that says what to write instead.
 
 mod apply_patch;
+mod exec;
 mod list_files;
 mod read_file;
 mod search;
@@ -27,14 +28,24 @@ use crate::{
     pure::sample::Call,
 };
 
-use super::files::{Hidden, resolve};
+use super::{
+    files::{Hidden, resolve},
+    jobs::Jobs,
+};
 
 /// Most bytes of text that one call gives the model.
 const SHOWN_BYTES: usize = 40_000;
 
-/// The tools that need nothing but files, in the order the model is offered them.
+/// All tools, in the order the model is offered them.
 #[must_use]
-pub fn all() -> Vec<Arc<dyn Tool>> {
+pub fn all(jobs: &Jobs) -> Vec<Arc<dyn Tool>> {
+    let mut tools = exec::all(jobs);
+    tools.extend(on_files());
+    tools
+}
+
+/// The tools that need nothing but files.
+fn on_files() -> Vec<Arc<dyn Tool>> {
     vec![
         Arc::new(apply_patch::ApplyPatch),
         Arc::new(read_file::ReadFile),
@@ -147,5 +158,3 @@ fn cut(text: &str, most: usize) -> String {
         None => text.to_owned(),
     }
 }
-
-pub mod exec;

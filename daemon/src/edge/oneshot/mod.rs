@@ -1,6 +1,6 @@
 //! What `quired` does for a single command line, without becoming a daemon.
 
-pub mod patch;
 pub mod config;
 pub mod doctor;
+pub mod patch;
 mod world;

@@ -85,6 +85,8 @@ fn umask() -> u32 {
     mask.as_raw_mode() as u32
 }
 
+/// Prints one line. It may quote a file, whose control characters are not for the terminal.
 fn report(line: &str) {
+    let line = line.replace(char::is_control, "\u{fffd}");
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

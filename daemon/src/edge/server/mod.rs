@@ -3,11 +3,13 @@
 mod approval;
 mod clients;
 mod daemon;
+mod job;
 mod refusals;
 mod session;
 mod tail_log;
 mod turn;
 mod watch;
+mod workspace;
 
 pub use clients::Clients;
 
@@ -17,13 +19,15 @@ use quire_proto::{
     id::RequestId,
     v1::{
         SandboxReport, approval_service_server::ApprovalServiceServer,
-        daemon_service_server::DaemonServiceServer, session_service_server::SessionServiceServer,
-        turn_service_server::TurnServiceServer,
+        daemon_service_server::DaemonServiceServer, job_service_server::JobServiceServer,
+        session_service_server::SessionServiceServer, turn_service_server::TurnServiceServer,
+        workspace_service_server::WorkspaceServiceServer,
     },
 };
 use tonic::{Request, Status};
 
 use crate::{
+    adapters::jobs::Jobs,
     edge::{
         lifecycle::{MESSAGE_MAX, Routes, Start},
         registry::Sessions,
@@ -39,6 +43,7 @@ pub struct Services {
     sessions: Sessions,
     clients: Clients,
     settings: Arc<Settings>,
+    jobs: Jobs,
     sandbox: SandboxReport,
     start: Start,
 }
@@ -49,6 +54,7 @@ impl Services {
     pub fn new(
         sessions: Sessions,
         settings: Settings,
+        jobs: Jobs,
         sandbox: SandboxReport,
         start: Start,
     ) -> Self {
@@ -56,6 +62,7 @@ impl Services {
             sessions,
             clients: Clients::default(),
             settings: Arc::new(settings),
+            jobs,
             sandbox,
             start,
         }
@@ -65,10 +72,22 @@ impl Services {
     #[must_use]
     pub fn routes(&self) -> Routes {
         Routes::new()
-            .add(DaemonServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX))
-            .add(SessionServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX))
-            .add(TurnServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX))
-            .add(ApprovalServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX))
+            .add_service(
+                DaemonServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(
+                SessionServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(
+                TurnServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(JobServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX))
+            .add_service(
+                WorkspaceServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(
+                ApprovalServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX),
+            )
     }
 
     /// Who asks, by which request. Observers may not act.

@@ -3,16 +3,20 @@
 use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
-use quire_proto::v1::{
-    ApprovePolicy, ClientWorld, SandboxMode, Session, SessionCreated, SessionServiceArchiveRequest,
-    SessionServiceArchiveResponse, SessionServiceCreateRequest, SessionServiceCreateResponse,
-    SessionServiceDeleteRequest, SessionServiceDeleteResponse, SessionServiceExportRequest,
-    SessionServiceExportResponse, SessionServiceForkRequest, SessionServiceForkResponse,
-    SessionServiceGetRequest, SessionServiceGetResponse, SessionServiceListEventsRequest,
-    SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
-    SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
-    SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
-    session_service_server::SessionService,
+use quire_proto::{
+    id::SessionId,
+    v1::{
+        ApprovePolicy, ClientWorld, Job, SandboxMode, Session, SessionCreated,
+        SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
+        SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
+        SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
+        SessionServiceForkResponse, SessionServiceGetRequest, SessionServiceGetResponse,
+        SessionServiceListEventsRequest, SessionServiceListEventsResponse,
+        SessionServiceListRequest, SessionServiceListResponse, SessionServiceSearchRequest,
+        SessionServiceSearchResponse, SessionServiceUpdateRequest, SessionServiceUpdateResponse,
+        SessionServiceWatchRequest, SessionServiceWatchResponse,
+        session_service_server::SessionService,
+    },
 };
 use tonic::{Code, Request, Response, Status};
 
@@ -23,7 +27,7 @@ use super::{
     watch::watch,
 };
 use crate::{
-    adapters::store::Listing,
+    adapters::{jobs::Jobs, store::Listing},
     edge::{registry::with_clients, settings::Wish, status::refuse},
     session::{Change, Surroundings},
 };
@@ -58,7 +62,7 @@ impl SessionService for Services {
         };
         let settled = self
             .settings
-            .settle(Path::new(&world.cwd), &surroundings, wish)
+            .settle(Path::new(&world.cwd), &surroundings.environment, wish)
             .await?;
         let created = SessionCreated {
             workspace: settled.workspace.display().to_string(),
@@ -171,8 +175,14 @@ impl SessionService for Services {
     ) -> Result<Response<SessionServiceDeleteResponse>, Status> {
         self.caller(&request, &request.get_ref().request_id)?;
         let handle = self.session(&request.get_ref().session).await?;
-        let sessions = self.sessions.clone();
-        carried_out(async move { sessions.delete(&handle).await }).await?;
+        let jobs = handle.look().await?.jobs;
+        let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
+        carried_out(async move {
+            sessions.delete(&handle).await?;
+            forget(&kept, handle.id(), &jobs);
+            Ok(())
+        })
+        .await?;
         Ok(Response::new(SessionServiceDeleteResponse {}))
     }
 
@@ -260,8 +270,9 @@ impl Services {
         match path {
             "title" => change.title = Some(wanted.title.clone()),
             "model" => {
+                let environment = change.surroundings.clone().unwrap_or_default().environment;
                 self.settings
-                    .check_model(Path::new(&known.cwd), &wanted.model, change)
+                    .check_model(Path::new(&known.cwd), &environment, &wanted.model)
                     .await?;
                 change.model = Some(wanted.model.clone());
             }
@@ -282,6 +293,18 @@ impl Services {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes the files of a deleted session's jobs. What cannot be removed is told in the log.
+fn forget(kept: &Jobs, session: &SessionId, jobs: &[Job]) {
+    for job in jobs.iter().filter_map(|job| job.id.parse().ok()) {
+        if let Err(error) = kept.forget(&job) {
+            tracing::warn!(%job, %error, "the files of a job stay");
+        }
+    }
+    if let Err(error) = kept.forget_scratch(session) {
+        tracing::warn!(%session, %error, "the scratch files of a session stay");
     }
 }
 
@@ -317,7 +340,7 @@ fn token(session: &Session) -> String {
     format!("{}:{}", session.active_ms, session.id)
 }
 
-fn before(token: &str) -> Result<Option<(i64, quire_proto::id::SessionId)>, Status> {
+fn before(token: &str) -> Result<Option<(i64, SessionId)>, Status> {
     if token.is_empty() {
         return Ok(None);
     }

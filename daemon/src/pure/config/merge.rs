@@ -1,8 +1,8 @@
 //! Laying layers over each other, and remembering which one set what.
 //!
 //! A higher layer replaces what it names. Lists that only ever make a policy stricter or more
-//! precise ([`ADDED`]) are added to instead. An untrusted repository's layer is first cut down to
-//! what [narrows](super::narrow).
+//! precise (rules, hidden paths, required layers) are added to instead. An untrusted repository's
+//! layer is first cut down to what narrows.
 
 use std::collections::BTreeMap;
 

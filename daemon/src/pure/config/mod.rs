@@ -1,10 +1,11 @@
 //! Configuration: texts of several layers in, one typed [`Config`] out.
 //!
 //! [`layer`] checks each text against the [`schema`] and reports every mistake with its line;
-//! [`merge`] lays them over each other and remembers where each value is from; [`narrow`] keeps an
+//! [`mod@merge`] lays them over each other, remembers where each value is from, and keeps an
 //! untrusted repository from widening anything; [`resolve`] turns `provider/model` into an
 //! endpoint. Nothing here reads a file, a variable or a clock.
 
+mod check;
 pub mod layer;
 pub mod merge;
 mod narrow;

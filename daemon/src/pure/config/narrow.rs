@@ -81,7 +81,7 @@ fn narrow(key: &str, value: Value, below: Option<&Value>) -> Narrow {
         }
         "hidden" | "require" => Narrow::Kept(value),
         "network" | "writable" => subset(value, below),
-        "rules" => rules(value),
+        "rules" => rules(value, below),
         _ => Narrow::Wider,
     }
 }
@@ -113,14 +113,19 @@ fn subset(value: Value, below: Option<&Value>) -> Narrow {
     }
 }
 
-fn rules(value: Value) -> Narrow {
+/// Rules that ask or deny, unless one would soften what a shorter rule below denies: the longest
+/// prefix wins, so an `ask` may also widen.
+fn rules(value: Value, below: Option<&Value>) -> Narrow {
     let Value::Array(rules) = value else {
         return Narrow::Wider;
     };
+    let none = Vec::new();
+    let below = below.and_then(Value::as_array).unwrap_or(&none);
     let asked = rules.len();
-    let strict = |rule: &Value| {
-        let decision = rule.get("decision").and_then(Value::as_str);
-        rule.get("prefix").is_some() && decision.is_some_and(|decision| decision != "allow")
+    let strict = |rule: &Value| match (words(rule), decision(rule)) {
+        (Some(_), Some("deny")) => true,
+        (Some(prefix), Some("ask")) => !is_denied(prefix, below),
+        _ => false,
     };
     let kept: Vec<_> = rules.into_iter().filter(strict).collect();
     match kept.len() {
@@ -128,6 +133,21 @@ fn rules(value: Value) -> Narrow {
         0 => Narrow::Wider,
         _ => Narrow::Partly(Value::Array(kept)),
     }
+}
+
+fn words(rule: &Value) -> Option<&[Value]> {
+    rule.get("prefix")?.as_array().map(Vec::as_slice)
+}
+
+fn decision(rule: &Value) -> Option<&str> {
+    rule.get("decision")?.as_str()
+}
+
+/// Whether some rule denies commands that begin so.
+fn is_denied(prefix: &[Value], rules: &[Value]) -> bool {
+    let covers = |rule: &&Value| words(rule).is_some_and(|words| prefix.starts_with(words));
+    let denies = |rule: &Value| decision(rule) == Some("deny");
+    rules.iter().filter(covers).any(denies)
 }
 
 #[cfg(test)]
@@ -213,6 +233,29 @@ mod tests {
                 .iter()
                 .filter(|text| text.starts_with(&format!("`{key}` in ")));
             assert_eq!(told.count(), 1, "for {key}: {notices:?}");
+        }
+    }
+
+    #[test]
+    fn an_ask_does_not_soften_a_denial() {
+        let user = "policy.rules = [{ prefix = [\"git\"], decision = \"deny\" }]";
+        // Prefix, decision, and whether it is taken.
+        let table = [
+            ("[\"git\", \"push\"]", "ask", false),
+            ("[\"git\", \"push\"]", "deny", true),
+            ("[\"git\"]", "ask", false),
+            ("[\"make\"]", "ask", true),
+        ];
+        for (prefix, decision, taken) in table {
+            let says =
+                format!("policy.rules = [{{ prefix = {prefix}, decision = \"{decision}\" }}]");
+            let (table, _) = merged(user, &says, Trust::Untrusted);
+            let rules = table["policy"]["rules"].as_array().map(Vec::len);
+            assert_eq!(
+                rules,
+                Some(1 + usize::from(taken)),
+                "for {decision} {prefix}"
+            );
         }
     }
 

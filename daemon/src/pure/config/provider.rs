@@ -4,21 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How requests to a provider are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wire {
-    /// OpenAI Responses.
-    Responses,
-    /// OpenAI-compatible Chat Completions.
-    Chat,
-    /// Anthropic Messages.
-    Messages,
-    /// Gemini generateContent.
-    Gemini,
-    /// No endpoint: a file is played.
-    Script,
-}
+use crate::pure::catalogue;
+pub use crate::pure::codec::Wire;
 
 /// One `[providers.NAME]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,44 +53,34 @@ pub struct Price {
     pub output: f64,
 }
 
-impl Price {
-    /// What `usage` costs, in millionths of a US dollar, rounded up.
-    #[must_use]
-    pub fn cost_micros(&self, usage: &quire_proto::v1::Usage) -> u64 {
-        let cached = usage.cached_tokens.min(usage.input_tokens);
-        let fresh = usage.input_tokens - cached;
+impl From<Price> for catalogue::Price {
+    fn from(price: Price) -> Self {
         // Dollars per million tokens are millionths of a dollar per token.
-        let cost = fresh as f64 * self.input
-            + cached as f64 * self.cached.unwrap_or(self.input)
-            + usage.output_tokens as f64 * self.output;
-        cost.ceil() as u64
+        let micros = |usd: f64| (usd * 1e6).round() as u64;
+        Self {
+            input: micros(price.input),
+            cached: micros(price.cached.unwrap_or(price.input)),
+            output: micros(price.output),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use quire_proto::v1::Usage;
-
     use super::*;
 
     #[test]
-    fn cached_tokens_are_part_of_the_input() {
+    fn dollars_become_millionths_and_cached_is_as_dear_as_other_input() {
         let price = Price {
-            input: 2.0,
-            cached: Some(0.2),
+            input: 1.25,
+            cached: None,
             output: 10.0,
         };
-        let usage = Usage {
-            input_tokens: 1000,
-            cached_tokens: 600,
-            output_tokens: 50,
-            ..Usage::default()
+        let want = catalogue::Price {
+            input: 1_250_000,
+            cached: 1_250_000,
+            output: 10_000_000,
         };
-        assert_eq!(price.cost_micros(&usage), 800 + 120 + 500);
-        let without = Price {
-            cached: None,
-            ..price
-        };
-        assert_eq!(without.cost_micros(&usage), 2000 + 500);
+        assert_eq!(catalogue::Price::from(price), want);
     }
 }

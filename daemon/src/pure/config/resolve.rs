@@ -25,7 +25,7 @@ pub struct ResolvedModel {
     pub key: KeySource,
     /// Absolute; set for [`Wire::Script`] only.
     pub script: Option<PathBuf>,
-    /// What configuration knows of the model.
+    /// What configuration says of the model; the catalogue knows the rest.
     pub facts: ModelFacts,
 }
 
@@ -144,9 +144,16 @@ fn split<'n>(
         .ok_or_else(|| {
             let mut owners = providers
                 .iter()
-                .filter(|(_, provider)| provider.models.contains_key(name));
+                .filter(|(_, provider)| provider.models.contains_key(name))
+                .map(|(owner, _)| owner.as_str())
+                .chain(
+                    MAKERS
+                        .iter()
+                        .filter(|(start, _)| name.starts_with(start))
+                        .map(|(_, maker)| *maker),
+                );
             let example = match owners.next() {
-                Some((owner, _)) => format!("{owner}/{name}"),
+                Some(owner) => format!("{owner}/{name}"),
                 None => "openai/gpt-5.2".to_owned(),
             };
             ModelError::configuration(format!(
@@ -154,6 +161,13 @@ fn split<'n>(
             ))
         })
 }
+
+/// Whose model a bare name probably is.
+const MAKERS: &[(&str, &str)] = &[
+    ("gpt-", "openai"),
+    ("claude-", "anthropic"),
+    ("gemini-", "gemini"),
+];
 
 fn unknown_provider(providers: &BTreeMap<String, Provider>, name: &str) -> ModelError {
     let known = providers.keys().map(String::as_str);
@@ -296,12 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_the_catalogue_come_along_and_can_be_overridden() {
+    fn what_configuration_says_of_a_model_comes_along() {
         let own = providers("[providers.openai.models.\"gpt-5.2\"]\ncontext_window = 9");
-        let facts = resolve(&own, "openai/gpt-5.2").unwrap().facts;
-        assert_eq!(facts.context_window, Some(9));
-        assert_eq!(facts.max_output_tokens, Some(128_000));
-        assert!(facts.usd_per_million.is_some());
+        let said = ModelFacts {
+            context_window: Some(9),
+            ..ModelFacts::default()
+        };
+        assert_eq!(resolve(&own, "openai/gpt-5.2").unwrap().facts, said);
+        assert_eq!(
+            resolve(&own, "openai/other").unwrap().facts,
+            ModelFacts::default()
+        );
     }
 
     #[test]

@@ -247,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_explains_every_key() {
+        let readme = include_str!("../../../README.md");
+        for key in KEYS {
+            let row = format!("| `{}` |", key.path);
+            let row = readme.lines().find(|line| line.starts_with(&row));
+            let row = row.unwrap_or_else(|| panic!("`{}` has no row", key.path));
+            assert!(row.ends_with(&format!("| {} |", key.meaning)), "{row}");
+        }
+    }
+
+    #[test]
     fn advice_names_the_nearest_key_or_its_true_place() {
         let table = [
             (&["modle"][..], "; did you mean `model`?"),

@@ -7,7 +7,7 @@ use super::{
     commands::{only_reads, starts_with},
     danger::danger,
     is_untrusted, shell,
-    shell::{Script, Simple},
+    shell::Script,
     strictness,
     suggest::suggest,
     views::{View, Views, views},
@@ -57,7 +57,7 @@ fn strictest(policy: &Policy, script: &Script, depth: usize) -> Option<Verdict> 
             strictest(policy, script, depth + 1)
         });
         // Collected, so that the first of equals is told, from the outside in.
-        let unseen = nameless(policy, simple).or_else(|| too_deep(&found));
+        let unseen = nameless(policy, &found).or_else(|| too_deep(&found));
         let mut all: Vec<_> = own.chain(nested).chain(unseen).collect();
         all.sort_by_key(|verdict| std::cmp::Reverse(strictness(verdict.decision)));
         all.into_iter().next()
@@ -76,7 +76,11 @@ fn strict_view(policy: &Policy, view: &View) -> Option<Verdict> {
             "" => format!("a rule is about `{prefix}`"),
             reason => format!("a rule is about `{prefix}`: {reason}"),
         };
-        Verdict::new(rule.decision(), reason)
+        match rule.decision() {
+            Decision::Deny => Verdict::new(Decision::Deny, reason),
+            // One that says nothing is from a newer client: the careful reading.
+            _ => Verdict::new(Decision::Ask, reason),
+        }
     });
     let dangerous =
         danger(&view.words).map(|what| Verdict::new(Decision::Ask, format!("`{shown}` {what}")));
@@ -89,11 +93,9 @@ fn strict_view(policy: &Policy, view: &View) -> Option<Verdict> {
 }
 
 /// A command whose very name is only known when it runs could be one that a rule is about.
-fn nameless(policy: &Policy, simple: &Simple) -> Option<Verdict> {
-    let named = simple
-        .words
-        .first()
-        .is_some_and(|word| word.literal().is_some());
+fn nameless(policy: &Policy, found: &Views) -> Option<Verdict> {
+    let mut names = found.views.iter().filter_map(|view| view.words.first());
+    let named = names.all(|name| name.literal().is_some());
     let strict = policy
         .rules
         .iter()

@@ -211,9 +211,9 @@ pub(super) struct Wrapper {
 pub(super) enum Effect {
     /// Nothing that matters: what may run without it may run with it.
     Harmless,
-    /// Sets variables that stand before the command.
+    /// Sets variables that stand before the command. Of its options only `-i` changes nothing else.
     Sets,
-    /// Adds arguments that nobody sees.
+    /// Adds arguments that nobody sees. Some of its options even replace the command's name.
     Adds,
     /// Gives it other rights, or another world: an allowance without it doesn't hold with it.
     Changes,
@@ -276,6 +276,21 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     wrapper("watch", &["-n", "--interval"], 0, Effect::Changes),
     wrapper("strace", &["-o", "-e", "-p", "-s"], 0, Effect::Changes),
 ];
+
+impl Effect {
+    /// Whether an option leaves what is started as it seems.
+    pub(super) fn keeps_faith(self, option: &str) -> bool {
+        match self {
+            Self::Harmless => true,
+            Self::Sets => option == "-i",
+            Self::Adds => ["-0", "-r", "-t", "-n", "-P", "-L"].contains(&option),
+            Self::Changes => false,
+        }
+    }
+}
+
+/// Shells whose scripts are read as they would read them themselves.
+pub(super) const READ_SHELLS: &[&str] = &["sh", "bash", "dash"];
 
 /// Shells: what follows `-c`, or what they are fed, is a script.
 pub(super) const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "ash", "fish"];

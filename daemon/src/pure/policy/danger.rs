@@ -13,8 +13,8 @@ struct Danger {
 
 enum When {
     Always,
-    /// One of these words.
-    Word(&'static [&'static str]),
+    /// This as the last of several words.
+    Last(&'static str),
     /// A word that begins like this.
     Begins(&'static [&'static str]),
     /// One of these options.
@@ -33,7 +33,7 @@ const DANGERS: &[Danger] = &[
     Danger { prefix: &["dd"], when: When::Begins(DISKS), reason: "writes to a device" },
     Danger { prefix: &["git", "push"], when: When::Option(&["force", "force-with-lease", "mirror", "delete", "prune"], "fd"), reason: "overwrites or removes what others may have" },
     Danger { prefix: &["git", "push"], when: When::Begins(&["+", ":"]), reason: "overwrites or removes what others may have" },
-    Danger { prefix: &["kill"], when: When::Word(&["-1"]), reason: "ends every process" },
+    Danger { prefix: &["kill"], when: When::Last("-1"), reason: "ends every process" },
     Danger { prefix: &["wipefs"], when: When::Always, reason: "erases a disk" },
     Danger { prefix: &["shred"], when: When::Always, reason: "destroys files for good" },
     Danger { prefix: &["shutdown"], when: When::Always, reason: "stops the machine" },
@@ -67,7 +67,7 @@ pub(super) fn danger(words: &[Word]) -> Option<&'static str> {
 fn happens(when: &When, words: &[Word]) -> bool {
     match when {
         When::Always => true,
-        When::Word(bad) => words.iter().any(|word| bad.contains(&word.text.as_str())),
+        When::Last(bad) => words.len() > 1 && words.last().is_some_and(|word| word.text == *bad),
         When::Begins(bad) => words
             .iter()
             .any(|word| bad.iter().any(|start| word.text.starts_with(start))),
@@ -121,6 +121,8 @@ mod tests {
             ("git push --follow-tags", false),
             ("sudo ls", true),
             ("kill -9 -1", true),
+            ("kill -- -1", true),
+            ("kill -1 12", false),
             ("kill 12", false),
         ];
         for (text, want) in table {

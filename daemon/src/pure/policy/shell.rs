@@ -25,7 +25,7 @@ pub(super) struct Word {
     /// Without its quotes.
     pub(super) text: String,
     pub(super) shape: Shape,
-    /// Quoted in part or whole: never a keyword.
+    /// Quoted in part or whole, not counting what follows a `=`: neither a keyword nor an assignment.
     pub(super) quoted: bool,
 }
 
@@ -186,6 +186,13 @@ mod tests {
             ("git \\\n push", &["git push"], false),
             ("X=1 Y=2 make", &["make"], false),
             ("X=1", &[], true),
+            ("X=\"a b\" Y='' git push", &["git push"], false),
+            ("\"X\"=1 git", &["X=1 git"], false),
+            (
+                "echo \"$'\"; git push; echo \"'\"",
+                &["echo $'", "git push", "echo '"],
+                false,
+            ),
             ("! grep x f", &["grep x f"], false),
             ("echo a#b # c", &["echo a#b"], false),
             ("echo $(git push)", &["echo $()", "git push"], true),
@@ -211,6 +218,8 @@ mod tests {
             ("ls > out", &["ls"], true),
             ("ls >> out", &["ls"], true),
             ("ls 2>/dev/null >&2 2>&1", &["ls"], false),
+            ("ls 2>&1# x; id", &["ls x", "id"], true),
+            ("ls >& out", &["ls"], true),
             ("ls &>/dev/null", &["ls"], false),
             ("ls &> out", &["ls"], true),
             ("cat < in", &["cat"], true),

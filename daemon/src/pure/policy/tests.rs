@@ -77,6 +77,8 @@ fn longest_rule_wins_and_deny_breaks_ties() {
         ("X=y git push", Deny),
         ("xargs git push", Deny),
         ("cd x && timeout 9 env A=b git push", Deny),
+        ("A='b c' git push", Deny),
+        ("echo \"$'\"; git push; echo \"'\"", Deny),
         ("if true; then git push; fi", Deny),
         // What allows a command doesn't allow it in another world.
         ("sudo git commit", Ask),
@@ -113,6 +115,9 @@ fn untrusted_runs_only_what_is_known_to_read() {
         ("bash -c \"ls $X\"", Ask),
         ("find . | xargs rg foo", Ask),
         ("find . | xargs cat", Allow),
+        ("echo rm | xargs -I cat cat x", Ask),
+        ("env --split-string='rm x' ls", Ask),
+        ("zsh -c ls", Ask),
     ];
     for (text, want) in table {
         let verdict = command(&policy, text);

@@ -1,7 +1,10 @@
 //! The commands within a command: what `sudo`, `env`, `sh -c` and their like would start.
 
 use super::{
-    commands::{Effect, GIT_HARMLESS, GIT_VALUED, HARMLESS_VARIABLES, SHELLS, WRAPPERS, Wrapper},
+    commands::{
+        Effect, GIT_HARMLESS, GIT_VALUED, HARMLESS_VARIABLES, READ_SHELLS, SHELLS, WRAPPERS,
+        Wrapper,
+    },
     shell::{self, Script, Simple, Word},
 };
 
@@ -79,12 +82,9 @@ fn unwrapped(wrapper: &Wrapper, view: &View) -> View {
         let skipped = if word.text == "--" {
             rest = &rest[1..];
             break;
-        } else if is_option && wrapper.valued.contains(&word.text.as_str()) {
-            // Where it runs, or which text it splits, is then not as it seems.
-            faithful &= wrapper.effect != Effect::Sets;
-            2
         } else if is_option {
-            1
+            faithful &= wrapper.effect.keeps_faith(&word.text);
+            1 + usize::from(wrapper.valued.contains(&word.text.as_str()))
         } else if let (Effect::Sets | Effect::Changes, Some(name)) =
             (wrapper.effect, word.assigned())
         {
@@ -180,6 +180,7 @@ fn look_for_scripts(found: &mut Views, view: &View, simple: &Simple) {
             .is_some_and(|o| o.chars().all(|c| "lceu".contains(c)))
     };
     found.only_scripts = view.faithful
+        && READ_SHELLS.contains(&name)
         && simple.fed.is_empty()
         && script.literal().is_some()
         && at + 2 == view.words.len()
@@ -212,6 +213,10 @@ mod tests {
         check("timeout 10 -- git push", "git push", true);
         check("find | xargs", "find", true);
         check("xargs -n 1 rm", "rm", true);
+        check("xargs -I cat cat x", "cat x", false);
+        check("env --split-string='rm x' ls", "ls", false);
+        check("env -S'rm x' ls", "ls", false);
+        check("env -i ls", "ls", true);
         check("/usr/bin/git push", "git push", false);
         check("sudo /usr/bin/env X=1 git -C /x push", "git push", false);
         check("git -C /x push", "git push", false);
@@ -236,6 +241,7 @@ mod tests {
         let table = [
             ("bash -lc 'git push'", Some("git"), true),
             ("sh -c 'git push' x", Some("git"), false),
+            ("zsh -c 'git push'", Some("git"), false),
             ("bash --rcfile x -c 'git push'", Some("git"), false),
             ("sudo sh -c 'git push'", Some("git"), false),
             ("bash <<< 'git push'", Some("git"), false),

@@ -32,7 +32,7 @@ const SIGINT: i32 = 2;
 
 /// Writes to the terminal of a running job.
 #[derive(Clone, Debug)]
-pub struct WriteStdin(pub(super) Shared);
+pub(super) struct WriteStdin(pub(super) Shared);
 
 #[derive(Debug, Deserialize)]
 struct Arguments {

@@ -39,8 +39,12 @@ pub(super) fn scan(text: &str) -> Scanned {
 #[derive(Clone, Copy)]
 enum Redirect {
     File,
+    /// After `>&`: a number or `-`, else a file.
+    Descriptor,
     HereString,
-    HereDocument { tabs: bool },
+    HereDocument {
+        tabs: bool,
+    },
 }
 
 struct Scanner {
@@ -105,6 +109,11 @@ impl Scanner {
         })
     }
 
+    fn quote(&mut self) {
+        let word = self.word();
+        word.quoted |= !word.text.contains('=');
+    }
+
     fn push(&mut self, c: char) {
         if c.is_control() && c != '\n' && c != '\t' {
             self.opaque("it holds a control character");
@@ -154,7 +163,10 @@ impl Scanner {
         match self.redirect.take() {
             None => self.out.pieces.push(Piece::Word(word)),
             Some(Redirect::File) if word.literal() == Some("/dev/null") => {}
-            Some(Redirect::File) => self.opaque("it redirects to or from a file"),
+            Some(Redirect::Descriptor) if is_descriptor(&word) => {}
+            Some(Redirect::File | Redirect::Descriptor) => {
+                self.opaque("it redirects to or from a file")
+            }
             Some(Redirect::HereString) => self.out.pieces.push(Piece::Fed(word.text)),
             Some(Redirect::HereDocument { tabs }) => self.awaited.push((word.text, tabs)),
         }
@@ -205,7 +217,7 @@ impl Scanner {
         match self.next() {
             Some('\n') => {}
             Some(c) => {
-                self.word().quoted = true;
+                self.quote();
                 self.push(c);
             }
             None => self.push('\\'),
@@ -213,7 +225,7 @@ impl Scanner {
     }
 
     fn single_quotes(&mut self) {
-        self.word().quoted = true;
+        self.quote();
         loop {
             match self.next() {
                 Some('\'') => return,
@@ -226,7 +238,7 @@ impl Scanner {
     /// `$'...'`: its escapes aren't read, but its end must be found.
     fn dollar_quotes(&mut self) {
         self.unknown("", "it has an escaped quote");
-        self.word().quoted = true;
+        self.quote();
         loop {
             match self.next() {
                 Some('\'') => return,
@@ -242,10 +254,12 @@ impl Scanner {
     }
 
     fn double_quotes(&mut self) {
-        self.word().quoted = true;
+        self.quote();
         loop {
             match self.next() {
                 Some('"') => return,
+                // Within double quotes other quotes mean nothing.
+                Some('$') if matches!(self.peek(), Some('\'' | '"')) => self.push('$'),
                 Some('$') => self.dollar(),
                 Some('`') => self.backticks(),
                 Some('\\') => match self.next() {
@@ -395,7 +409,8 @@ impl Scanner {
             return;
         }
         if self.eat('&') {
-            return self.duplicate();
+            self.redirect = Some(Redirect::Descriptor);
+            return;
         }
         if c == '>' && !self.eat('>') {
             self.eat('|');
@@ -404,20 +419,10 @@ impl Scanner {
         }
         self.redirect = Some(Redirect::File);
     }
+}
 
-    /// `>&1` and `>&-` only join or close descriptors; `>&file` writes.
-    fn duplicate(&mut self) {
-        let mut digits = 0;
-        while self.peek().is_some_and(|c| c.is_ascii_digit()) {
-            self.at += 1;
-            digits += 1;
-        }
-        let closes = digits == 0 && self.eat('-');
-        let ends = self
-            .peek()
-            .is_none_or(|c| c.is_whitespace() || ";|&)".contains(c));
-        if !ends || (digits == 0 && !closes) {
-            self.redirect = Some(Redirect::File);
-        }
-    }
+/// `>&1` and `>&-` only join or close descriptors; `>&file` writes.
+fn is_descriptor(word: &Word) -> bool {
+    let text = word.literal().unwrap_or_default();
+    text == "-" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -1,0 +1,160 @@
+//! Puts a daemon together: adapters behind the ports, sessions over them, services over those.
+
+use std::{
+    env,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::BoxFuture;
+use quire_proto::v1::{MissingLayer, SandboxReport};
+
+use super::{
+    lifecycle::{Engine, Served, Start},
+    registry::{Registry, Sessions},
+    server::Services,
+    settings::Settings,
+};
+use crate::{
+    adapters::{
+        briefing,
+        config::{Flags, Places},
+        configured::Configured,
+        jobs::Jobs,
+        tools,
+    },
+    ports::tool::Place,
+    pure::prompt,
+    session::World,
+};
+
+/// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
+///
+/// # Errors
+///
+/// One sentence: what keeps the daemon from serving.
+pub(super) async fn open(start: Start) -> Result<Served, String> {
+    let models = Configured::new(Places::of(&start.home));
+    let settings = models.load(&env::temp_dir(), &Default::default(), &Flags::default());
+    // A fault in the file is told to each client that makes a session; it must not keep the daemon
+    // from showing the sessions there are.
+    let (daemon, limits) = settings
+        .map(|loaded| (loaded.config.daemon, loaded.config.limits))
+        .unwrap_or_default();
+    let jobs = Jobs::new(start.home.jobs(), sandbox_program()?, private(&start));
+    let sandbox = sandbox_report(&jobs).await;
+    let world = World {
+        store: start.store.clone(),
+        growing: start.home.growing(),
+        models: Arc::new(models.clone()),
+        tools: Arc::from(tools::all(&jobs)),
+        jobs: Arc::new(jobs.clone()),
+        briefing: briefing_of(&start),
+        instructions: Arc::from(prompt::instructions()),
+        max_samples: limits.max_requests,
+    };
+    let sessions: Sessions = Arc::new(Registry::new(world));
+    sessions
+        .recover()
+        .await
+        .map_err(|error| error.to_string())?;
+    let services = Services::new(
+        sessions.clone(),
+        Settings::new(models),
+        jobs,
+        sandbox,
+        start,
+    );
+    Ok(Served {
+        routes: services.routes(),
+        engine: Arc::new(Working(sessions)),
+        idle_exit: Duration::from_secs(60 * daemon.idle_exit_minutes),
+    })
+}
+
+/// What works behind the services.
+struct Working(Sessions);
+
+impl Engine for Working {
+    fn busy(&self) -> bool {
+        self.0.load().is_working()
+    }
+
+    fn retire(&self) -> bool {
+        self.0.retire()
+    }
+
+    fn drain(&self) -> BoxFuture<'static, ()> {
+        // Every event is on its way to the store before anything is done about it, so there is
+        // nothing to settle: the next daemon goes on from the log.
+        self.0.close();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The `quire-sandbox` program: beside this one, unless `QUIRE_SANDBOX` says otherwise.
+fn sandbox_program() -> Result<PathBuf, String> {
+    if let Some(program) = env::var_os("QUIRE_SANDBOX").filter(|program| !program.is_empty()) {
+        return Ok(PathBuf::from(program));
+    }
+    let own = env::current_exe().map_err(|error| format!("cannot find my own program: {error}"))?;
+    let program = own.with_file_name("quire-sandbox");
+    if program.is_file() {
+        return Ok(program);
+    }
+    Err(format!(
+        "`{}` is missing: install it beside quired, or set QUIRE_SANDBOX",
+        program.display()
+    ))
+}
+
+/// What no confined command may see: Quire's own state and socket.
+fn private(start: &Start) -> Vec<PathBuf> {
+    let socket = start.instance.socket.parent().map(PathBuf::from);
+    [start.home.state().to_owned()]
+        .into_iter()
+        .chain(socket)
+        .collect()
+}
+
+async fn sandbox_report(jobs: &Jobs) -> SandboxReport {
+    let program = jobs.program().to_owned();
+    let probed = tokio::task::spawn_blocking(move || quire_sandbox::probe::probe(&program)).await;
+    let report = match probed {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the sandbox cannot be probed");
+            return SandboxReport::default();
+        }
+        Err(_panicked) => return SandboxReport::default(),
+    };
+    let missing = report.missing.into_iter().map(|missing| MissingLayer {
+        name: missing.layer.to_string(),
+        meaning: missing.meaning,
+        remedy: missing.remedy,
+    });
+    SandboxReport {
+        layers: report.held,
+        missing: missing.collect(),
+    }
+}
+
+fn briefing_of(start: &Start) -> Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync> {
+    let directory = briefing::directory(&start.home.config_file());
+    Arc::new(move |place| {
+        let directory = directory.clone();
+        Box::pin(async move {
+            let written =
+                tokio::task::spawn_blocking(move || briefing::write(&directory, &place, &today()));
+            written.await.unwrap_or_default()
+        })
+    })
+}
+
+fn today() -> String {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    briefing::date(i64::try_from(since.as_secs() / 86_400).unwrap_or_default())
+}
