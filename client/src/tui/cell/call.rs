@@ -8,6 +8,7 @@ use ratatui::{
 
 use super::{Look, MARGIN, fold};
 use crate::{
+    output::command_output,
     tui::{
         text::{
             amount,
@@ -18,6 +19,9 @@ use crate::{
     },
     view::{View, ViewItem},
 };
+
+/// A call that took less than this took no time worth telling.
+const WORTH_TELLING_MS: i64 = 1_000;
 
 /// How a call stands: a sign, its style, and the words beside the title.
 struct Standing {
@@ -55,7 +59,7 @@ pub(super) fn render(
     rows.extend(match &call.outcome {
         Some(outcome) if outcome.still_running => fold::live(item.growth(), look),
         Some(_) if is_brief(call) && !look.unfolded => vec![],
-        Some(outcome) => fold::output(outcome.text.as_bytes(), 0, look),
+        Some(outcome) => fold::output(command_output(outcome).as_bytes(), 0, look),
         None => fold::live(item.growth(), look),
     });
     rows
@@ -106,13 +110,22 @@ fn standing(view: &View, item: &ViewItem, call: &v1::ToolCallItem) -> Standing {
 }
 
 fn ended(outcome: &v1::Outcome) -> Standing {
-    let wall = amount::duration(outcome.wall_ms);
-    let (sign, style, words) = match outcome.exit_code {
-        None | Some(0) if outcome.wall_ms < 1_000 => ("✓", theme::GOOD, String::new()),
-        None | Some(0) => ("✓", theme::GOOD, wall),
-        Some(code) => ("✗", theme::BAD, format!("exit {code} · {wall}")),
+    let mut words = Vec::new();
+    let (sign, style) = match outcome.exit_code {
+        None | Some(0) => ("✓", theme::GOOD),
+        Some(code) => {
+            words.push(format!("exit {code}"));
+            ("✗", theme::BAD)
+        }
     };
-    Standing { sign, style, words }
+    if outcome.wall_ms >= WORTH_TELLING_MS {
+        words.push(amount::duration(outcome.wall_ms));
+    }
+    Standing {
+        sign,
+        style,
+        words: words.join(" · "),
+    }
 }
 
 fn in_background(view: &View, outcome: &v1::Outcome) -> Standing {

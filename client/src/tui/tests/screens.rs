@@ -39,7 +39,11 @@ fn a_finished_turn_reads_from_top_to_bottom() {
         .item(2, reasoning("The tests fail somewhere.\nRun them first."))
         .item(
             3,
-            ran("cargo test", 101, "running 1 test\ntest adds ... FAILED\n"),
+            ran(
+                "cargo test",
+                101,
+                "Exit code: 101\nWall time: 1.2 s\nOutput:\nrunning 1 test\ntest adds ... FAILED\n",
+            ),
         )
         .item(4, looked("read src/lib.rs"))
         .item(5, looked("search \"fn add\""))
