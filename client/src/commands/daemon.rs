@@ -91,7 +91,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
 }
 
 async fn existing(context: &Context) -> Result<Option<Connection>, Failure> {
-    Connection::existing(&context.host.home, context.watcher("daemon")).await
+    Connection::existing(&context.host.home, context.who("daemon")).await
 }
 
 async fn ask_status(connection: &Connection) -> Result<DaemonServiceGetStatusResponse, Failure> {

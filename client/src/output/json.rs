@@ -287,6 +287,7 @@ fn body_of(kind: &Kind, item: &ViewItem) -> Option<Body> {
             changes: change.files.iter().flat_map(changes_of).collect(),
             status: Status::Completed,
         }),
+        Kind::Notice(notice) if notice.for_model => None,
         Kind::Notice(notice) => match notice.level() {
             NoticeLevel::Warning | NoticeLevel::Error => Some(Body::Error {
                 message: notice.text.clone(),

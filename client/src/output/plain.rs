@@ -165,6 +165,8 @@ impl Plain {
             }
             Some(Kind::FileChange(change)) => self.files(&change.files, printed),
             Some(Kind::Plan(plan)) => self.plan(plan, printed),
+            // Said to the model, not to people.
+            Some(Kind::Notice(notice)) if notice.for_model => {}
             Some(Kind::Notice(notice)) => self.notice(notice, printed),
             Some(Kind::Compaction(compaction)) => {
                 let (before, after) = (compaction.tokens_before, compaction.tokens_after);

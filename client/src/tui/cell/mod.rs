@@ -134,6 +134,8 @@ fn item_rows(view: &View, item: &ViewItem, look: Look) -> Vec<Line<'static>> {
         Some(Kind::ToolCall(call)) => return call::render(view, item, call, look),
         Some(Kind::FileChange(change)) => files::changes(&change.files, look, Care::Prose),
         Some(Kind::Plan(plan)) => plan_rows(plan, look),
+        // Said to the model, not to people.
+        Some(Kind::Notice(notice)) if notice.for_model && !look.unfolded => Vec::new(),
         Some(Kind::Notice(notice)) => notice_rows(notice, look),
         Some(Kind::Compaction(compaction)) => compaction_rows(compaction, look),
         None => marked(
