@@ -109,7 +109,11 @@ fn what_runs_code_later_is_protected() {
     let commit = "git -c user.name=t -c user.email=t@example.invalid commit -qam second";
     let script = format!("echo more >> add.sh && {commit} && git log --oneline");
     let work = run(&home, &repo, &script);
-    assert_eq!(work.stdout.lines().count(), 2, "git must work on: {work:#?}");
+    assert_eq!(
+        work.stdout.lines().count(),
+        2,
+        "git must work on: {work:#?}"
+    );
 }
 
 #[test]
