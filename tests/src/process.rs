@@ -296,7 +296,7 @@ impl Captured {
     }
 
     /// Everything, once the writers are gone.
-    fn whole(&self, of: &str) -> String {
+    pub(crate) fn whole(&self, of: &str) -> String {
         let ended = self.wait_stream(|stream| stream.ended);
         // Whoever wrote `$(quire exec ...)` would hang like this.
         assert!(

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use prost::Message as _;
@@ -23,7 +24,7 @@ use quire_proto::{
 };
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -129,6 +130,25 @@ impl Rpc {
     #[must_use]
     pub fn approvals(&self) -> ApprovalServiceClient<Wire> {
         ApprovalServiceClient::new(self.wire.clone())
+    }
+
+    /// Calls an RPC by its path with an empty request, and says how it began to answer: with `Ok`
+    /// for a stream that opened.
+    #[must_use]
+    pub fn call_empty(&self, path: &str) -> Code {
+        let path = path.parse().expect("an RPC has a path");
+        let call = async {
+            let mut grpc = tonic::client::Grpc::new(self.wire.clone());
+            let ready = grpc.ready().await;
+            ready.map_err(|error| Status::unavailable(error.to_string()))?;
+            // Every message can be read as one without fields, and every answer as a stream.
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            let mut answer = grpc.server_streaming(Request::new(()), path, codec).await?;
+            let first = timeout(Duration::from_millis(500), answer.get_mut().message());
+            first.await.unwrap_or(Ok(None)).map(drop)
+        };
+        self.wait(call)
+            .map_or_else(|status| status.code(), |()| Code::Ok)
     }
 
     /// Makes a session in a directory, in the world a test's client would have.

@@ -147,13 +147,13 @@ impl Terminal {
     /// When it doesn't end in time.
     #[must_use]
     pub fn finish(&mut self) -> i32 {
-        match ended(&mut self.child, PATIENCE) {
-            Some(status) => code(status),
-            None => panic!(
-                "the program in the terminal does not end:\n{}",
-                self.screen().contents()
-            ),
-        }
+        let Some(status) = ended(&mut self.child, PATIENCE) else {
+            let shown = self.screen().contents();
+            panic!("the program in the terminal does not end:\n{shown}");
+        };
+        // What it wrote last may still be on its way.
+        self.output.whole("the program in the terminal");
+        code(status)
     }
 }
 

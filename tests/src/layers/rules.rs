@@ -19,6 +19,9 @@ pub const CRATES: [(&str, &[&str]); 5] = [
 /// Longest a file may be, in lines.
 pub const LONGEST: usize = 600;
 
+/// Flat lists that may be longer: screens as pictures, one after the other.
+const FLAT_LISTS: [&str; 1] = ["client/src/tui/tests/screens.rs"];
+
 /// Words that say nothing about what a thing is.
 const EMPTY_WORDS: [&str; 6] = ["manager", "managers", "helper", "helpers", "util", "utils"];
 
@@ -218,7 +221,7 @@ pub fn shape(file: &File) -> Vec<String> {
         breaches.push(format!("{}: begins without `//!`", file.path));
     }
     let lines = file.text.lines().count();
-    if lines > LONGEST {
+    if lines > LONGEST && !FLAT_LISTS.contains(&file.path.as_str()) {
         breaches.push(format!("{}: {lines} lines, more than {LONGEST}", file.path));
     }
     breaches
@@ -244,19 +247,6 @@ pub fn rpcs(schemas: &BTreeMap<String, String>) -> Vec<String> {
         }
     }
     found
-}
-
-/// RPCs that a guide does not name, neither as `Service.Name` nor as `Name` below its service.
-#[must_use]
-pub fn untold(rpcs: &[String], guide: &str) -> Vec<String> {
-    let words: Vec<_> = guide
-        .split(|letter: char| !letter.is_alphanumeric())
-        .collect();
-    let told = |rpc: &&String| rpc.split('.').all(|part| words.contains(&part));
-    let untold = rpcs.iter().filter(|rpc| !told(rpc));
-    untold
-        .map(|rpc| format!("proto/README.md: does not name `{rpc}`"))
-        .collect()
 }
 
 #[cfg(test)]
@@ -456,11 +446,9 @@ mod tests {
     }
 
     #[test]
-    fn every_rpc_is_told() {
+    fn rpcs_are_found_with_their_services() {
         let schema = "service AService {\n  // Does.\n  rpc Do(X) returns (Y);\n  rpc See(X) returns (stream Y);\n}";
         let found = rpcs(&BTreeMap::from([("a.proto".to_owned(), schema.to_owned())]));
         assert_eq!(found, ["AService.Do", "AService.See"]);
-        let untold = untold(&found, "`AService`: Do");
-        assert_eq!(untold.len(), 1, "{untold:?}");
     }
 }
