@@ -14,6 +14,15 @@ use serde::{Deserialize, Serialize};
 /// Longest path a Unix socket can have on every system Quire runs on, in bytes.
 pub const SOCKET_PATH_MAX: usize = 103;
 
+/// Name of the daemon's socket in its directory.
+pub const SOCKET_NAME: &str = "quire.sock";
+
+/// Whether a socket can have this path.
+#[must_use]
+pub fn socket_fits(path: &Path) -> bool {
+    path.as_os_str().len() <= SOCKET_PATH_MAX
+}
+
 /// The directories of one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
@@ -33,6 +42,12 @@ pub enum HomeError {
     /// `QUIRE_HOME` is set to something unusable.
     #[error("`QUIRE_HOME` must be an absolute path, not `{}`", .0.display())]
     Relative(PathBuf),
+    /// No socket fits anywhere.
+    #[error(
+        "the socket's path `{}` is longer than {SOCKET_PATH_MAX} bytes: set `QUIRE_HOME` to a shorter one",
+        .0.display()
+    )]
+    LongSocketPath(PathBuf),
 }
 
 impl Home {
@@ -182,6 +197,31 @@ impl Home {
             .collect()
     }
 
+    /// Where the socket may be, best first.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.socket_dirs()
+            .into_iter()
+            .map(|dir| dir.join(SOCKET_NAME))
+            .collect()
+    }
+
+    /// Refuses a home where no socket fits, before anything is made there.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::LongSocketPath`].
+    pub fn check_sockets(&self) -> Result<(), HomeError> {
+        let shortest = self
+            .sockets()
+            .into_iter()
+            .min_by_key(|path| path.as_os_str().len());
+        match shortest {
+            Some(path) if !socket_fits(&path) => Err(HomeError::LongSocketPath(path)),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads what the last daemon wrote about itself. It may be dead: connect to find out.
     ///
     /// # Errors
@@ -241,6 +281,18 @@ mod tests {
             assert!(path.starts_with("/q"), "for {}", path.display());
         }
         assert_eq!(home.socket_dirs(), [Path::new("/q/daemon")]);
+    }
+
+    #[test]
+    fn a_home_too_deep_for_a_socket_is_refused() {
+        let deep = Path::new("/").join("d".repeat(SOCKET_PATH_MAX));
+        let home = Home::under(deep).unwrap_or_else(|error| panic!("{error}"));
+        assert!(matches!(
+            home.check_sockets(),
+            Err(HomeError::LongSocketPath(_))
+        ));
+        let home = Home::under("/q".into()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(home.check_sockets().is_ok());
     }
 
     #[test]

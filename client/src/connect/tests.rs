@@ -1,3 +1,5 @@
+//! Finding, greeting and starting daemons, with one that can be killed.
+
 use std::fs;
 
 use futures_util::future::join_all;

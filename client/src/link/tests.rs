@@ -1,3 +1,5 @@
+//! Watches that go on over the deaths of daemons.
+
 use quire_proto::v1::{MessageItem, TurnStarted, event::Body, item::Kind as ItemKind};
 
 use super::*;

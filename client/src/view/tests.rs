@@ -1,3 +1,5 @@
+//! Updates in, one picture of the session out.
+
 use quire_proto::v1::{
     Cursor, Delta, Event, Item, ItemOffset, ItemStatus, SessionServiceWatchResponse as Response,
     Snapshot, item::Kind,

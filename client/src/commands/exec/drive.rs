@@ -8,8 +8,8 @@ use futures_util::{
 use quire_proto::{
     id::{ApprovalId, TurnId},
     v1::{
-        ApprovalServiceDecideRequest, ApprovalVerdict, ClientRef, TurnServiceInterruptRequest,
-        item::Kind,
+        ApprovalServiceDecideRequest, ApprovalVerdict, ClientRef, OutcomeStatus,
+        TurnServiceInterruptRequest, item::Kind,
     },
 };
 use tokio::{
@@ -147,6 +147,7 @@ impl Drive {
         let ended = turn.ended.as_ref()?;
         let failure = Failure::of_turn(ended);
         let timed_out = self.timed_out.filter(|_| failure.is_some());
+        let failure = failure.or_else(|| self.denied());
         Some(match timed_out {
             Some(time) => Some(Failure::new(
                 Exit::Limit,
@@ -154,6 +155,24 @@ impl Drive {
             )),
             None => failure,
         })
+    }
+
+    /// A turn that ended well without what it asked for did not end well for a script.
+    fn denied(&self) -> Option<Failure> {
+        let turn = self.turn?.get();
+        let mut items = self.watch.view().items();
+        let denied = items.find_map(|(_, item)| match item.kind() {
+            Some(Kind::ToolCall(call)) if item.item().turn == turn => {
+                let denied = call.outcome.as_ref()?.status() == OutcomeStatus::Denied;
+                denied.then_some(call)
+            }
+            _ => None,
+        })?;
+        let what = [&denied.title, &denied.tool]
+            .into_iter()
+            .find(|text| !text.is_empty())?;
+        let message = format!("the turn ended, but a call was denied: {what}");
+        Some(Failure::new(Exit::Denied, message))
     }
 
     fn interrupt_or_leave(&mut self) -> Result<(), Failure> {

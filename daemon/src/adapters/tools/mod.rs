@@ -81,10 +81,10 @@ fn readable(place: &Place, path: &str) -> Result<PathBuf, Finished> {
         .map_err(|error| Finished::failed(format!("cannot look at `{path}`: {error}")))?;
     let hidden = hidden(place);
     if hidden.hides(&found.file) || hidden.hides(&found.entry) {
-        return Err(Finished::with_status(
-            OutcomeStatus::Denied,
-            format!("`{path}` is hidden by the policy"),
-        ));
+        // Nobody was asked and nobody said no: to the tool the file is not there.
+        return Err(Finished::failed(format!(
+            "`{path}` is hidden by the policy"
+        )));
     }
     Ok(found.file)
 }

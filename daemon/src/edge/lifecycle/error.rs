@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use quire_proto::home::{HomeError, SOCKET_PATH_MAX};
+use quire_proto::home::HomeError;
 
 use crate::adapters::store::StoreError;
 
@@ -44,16 +44,6 @@ pub enum StartError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// No place for a socket has a short enough path.
-    #[error(
-        "the socket's path `{}` is longer than {SOCKET_PATH_MAX} bytes: \
-         set `QUIRE_HOME` to a shorter one",
-        path.display()
-    )]
-    LongSocketPath {
-        /// The shortest path there was.
-        path: PathBuf,
     },
     /// Something other than a stale socket is in the socket's place.
     #[error("`{}` is in the way of the socket: remove it", path.display())]

@@ -126,7 +126,7 @@ where
     process::harden();
     process::detach(mode).map_err(StartError::System)?;
     let home = Home::find()?;
-    socket::check_paths(&home)?;
+    home.check_sockets()?;
     directory::make_all(&home)?;
     // Dropped last: the next daemon must not start before this one has left.
     let lock = Lock::take(&home)?;

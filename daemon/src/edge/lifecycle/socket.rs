@@ -9,11 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quire_proto::home::{Home, SOCKET_PATH_MAX};
+use quire_proto::home::{Home, HomeError, SOCKET_NAME, socket_fits};
 
 use super::{directory, error::StartError};
-
-const NAME: &str = "quire.sock";
 
 /// A socket that listens. Its file is removed with [`remove`](Self::remove) or on drop.
 #[derive(Debug)]
@@ -36,15 +34,6 @@ impl Drop for Socket {
     }
 }
 
-/// Refuses a home where no socket fits, before anything is made there.
-pub(super) fn check_paths(home: &Home) -> Result<(), StartError> {
-    let paths = home.socket_dirs().into_iter().map(|dir| dir.join(NAME));
-    match paths.min_by_key(|path| path.as_os_str().len()) {
-        Some(path) if !fits(&path) => Err(StartError::LongSocketPath { path }),
-        _ => Ok(()),
-    }
-}
-
 /// Listens in the first directory that is fit for it. The caller holds the lock, so a socket that
 /// nobody answers on is stale.
 pub(super) fn listen(home: &Home) -> Result<Socket, StartError> {
@@ -58,15 +47,13 @@ pub(super) fn listen(home: &Home) -> Result<Socket, StartError> {
             }
         }
     }
-    Err(refused.unwrap_or(StartError::LongSocketPath {
-        path: home.daemon(),
-    }))
+    Err(refused.unwrap_or(HomeError::LongSocketPath(home.daemon()).into()))
 }
 
 fn listen_in(home: &Home, directory: &Path) -> Result<Socket, StartError> {
-    let path = directory.join(NAME);
-    if !fits(&path) {
-        return Err(StartError::LongSocketPath { path });
+    let path = directory.join(SOCKET_NAME);
+    if !socket_fits(&path) {
+        return Err(HomeError::LongSocketPath(path).into());
     }
     if directory != home.daemon() {
         check_runtime_directory(directory)?;
@@ -84,10 +71,6 @@ fn listen_in(home: &Home, directory: &Path) -> Result<Socket, StartError> {
     };
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(socket)
-}
-
-fn fits(path: &Path) -> bool {
-    path.as_os_str().len() <= SOCKET_PATH_MAX
 }
 
 /// The runtime directory itself is not ours to narrow: it must be private already.
@@ -144,7 +127,7 @@ mod tests {
         let (_root, home) = scratch();
         let socket = listen(&home).unwrap();
         let path = socket.path.clone();
-        assert_eq!(path, home.daemon().join(NAME));
+        assert_eq!(path, home.daemon().join(SOCKET_NAME));
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         UnixStream::connect(&path).unwrap();
@@ -155,7 +138,7 @@ mod tests {
     #[test]
     fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
         let (_root, home) = scratch();
-        let path = home.daemon().join(NAME);
+        let path = home.daemon().join(SOCKET_NAME);
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let living = listen(&home).unwrap();
@@ -167,17 +150,9 @@ mod tests {
     #[test]
     fn what_is_no_socket_is_not_removed() {
         let (_root, home) = scratch();
-        let path = home.daemon().join(NAME);
+        let path = home.daemon().join(SOCKET_NAME);
         fs::write(&path, "precious").unwrap();
         assert!(listen(&home).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
-    }
-
-    #[test]
-    fn a_path_too_long_is_refused_with_its_remedy() {
-        let home = Home::under(format!("/{}", "x".repeat(100)).into()).unwrap();
-        let error = check_paths(&home).unwrap_err().to_string();
-        assert!(error.contains("`QUIRE_HOME`"), "{error}");
-        assert!(check_paths(&Home::under("/q".into()).unwrap()).is_ok());
     }
 }

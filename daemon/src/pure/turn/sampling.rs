@@ -160,7 +160,12 @@ impl Turn {
             return;
         }
         self.close_open(answer, ItemStatus::Completed, effects);
-        let repeated = transcript.items().any(|item| call_id(item) == call.call_id);
+        // A cut-off call is not told to the model, so its name is free again.
+        let told = |item: &&Item| item.status() != ItemStatus::CutOff;
+        let repeated = transcript
+            .items()
+            .filter(told)
+            .any(|item| call_id(item) == call.call_id);
         let call_id = if repeated {
             format!("{}_{}", call.call_id, self.next_item)
         } else {

@@ -8,7 +8,7 @@ use std::{
 
 use quire_proto::{
     PROTOCOL,
-    home::{DaemonRecord, Home, SOCKET_PATH_MAX},
+    home::{DaemonRecord, Home, SOCKET_PATH_MAX, socket_fits},
 };
 use rustix::fs::Access;
 
@@ -78,13 +78,8 @@ pub(super) fn disk(home: &Home) -> Check {
 /// A socket's path fits the kernel's limit.
 pub(super) fn socket(home: &Home) -> Check {
     const NAME: &str = "socket";
-    const FILE: &str = "quire.sock";
-    let paths = home
-        .socket_dirs()
-        .into_iter()
-        .map(|directory| directory.join(FILE));
-    let fitting = |path: &PathBuf| path.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX;
-    match paths.clone().find(fitting) {
+    let paths = home.sockets().into_iter();
+    match paths.clone().find(|path| socket_fits(path)) {
         Some(path) => Check::ok(NAME, path.display().to_string()),
         None => {
             let longest = paths
