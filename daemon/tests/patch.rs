@@ -1,5 +1,7 @@
 //! `quired patch` as a command: what it prints, how it ends, and what it leaves.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up fails the test")]
+
 use std::{
     fs,
     io::Write,

@@ -32,8 +32,11 @@ pub struct Configured {
     places: Places,
     /// The daemon's own environment, looked through after the client's.
     own: Arc<Environment>,
-    opened: Arc<Mutex<HashMap<String, (Endpoint, Arc<dyn Model>)>>>,
+    opened: Arc<Mutex<HashMap<String, Open>>>,
 }
+
+/// A model and the endpoint it was made of.
+type Open = (Endpoint, Arc<dyn Model>);
 
 impl Configured {
     /// Models from the files at `places` and keys from this process's environment.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use futures_util::future::BoxFuture;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{Access, FileChange, Intent, JobEnded, Outcome, OutcomeStatus, Policy, item},
+    v1::{Access, FileChange, Intent, JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, item},
 };
 
 use crate::pure::sample::{Call, ToolSpec};
@@ -53,10 +53,13 @@ pub struct Live {
     pub item: ItemId,
     /// Takes bytes of output as they come, for the people who watch. Never blocks; what watchers
     /// cannot follow is left out of the live view.
-    pub output: Arc<dyn Fn(u64, &[u8]) + Send + Sync>,
+    pub output: Output,
     /// Told when a command has started.
-    pub started: Arc<dyn Fn(quire_proto::v1::JobStarted) + Send + Sync>,
+    pub started: Arc<dyn Fn(JobStarted) + Send + Sync>,
 }
+
+/// Takes output of a running command: the byte offset of what comes, and the bytes.
+pub type Output = Arc<dyn Fn(u64, &[u8]) + Send + Sync>;
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -253,7 +253,7 @@ impl Actor {
     pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Ended> {
         for effect in effects {
             if let Effect::Append(entry) = effect {
-                self.pending.push(entry);
+                self.pending.push(*entry);
                 continue;
             }
             self.write().await?;
@@ -264,7 +264,7 @@ impl Actor {
 
     fn act_on(&mut self, effect: Effect) -> Result<(), Ended> {
         match effect {
-            Effect::Append(entry) => self.pending.push(entry),
+            Effect::Append(entry) => self.pending.push(*entry),
             Effect::Grow { item, text } => self.grow(item, &text)?,
             Effect::Sample => self.sample = Some(self.ask()),
             Effect::StopSample => self.sample = None,
@@ -346,14 +346,13 @@ impl Actor {
     fn stamp(&mut self, entries: Vec<Entry>) -> Vec<Event> {
         let time_ms = now_ms();
         let mut usage = self.transcript.turn_usage();
-        let mut seq = self.transcript.head();
         let mut events = Vec::with_capacity(entries.len());
-        for Entry {
-            mut body,
-            by,
-            request_id,
-        } in entries
-        {
+        for (seq, entry) in (self.transcript.head() + 1..).zip(entries) {
+            let Entry {
+                mut body,
+                by,
+                request_id,
+            } = entry;
             match &mut body {
                 Body::SampleEnded(ended) => {
                     let spent = ended.usage.get_or_insert_default();
@@ -365,7 +364,6 @@ impl Actor {
                 }
                 _ => {}
             }
-            seq += 1;
             events.push(Event {
                 seq,
                 time_ms,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::pure::{
     transcript::Answer,
-    turn::{Beginning, Entry, Input, Turn},
+    turn::{Beginning, Effect, Entry, Input, Turn},
 };
 
 impl Actor {
@@ -279,8 +279,7 @@ impl Actor {
             by: caller.by.clone(),
             request_id: caller.request_id.clone(),
         };
-        self.carry_out(vec![crate::pure::turn::Effect::Append(entry)])
-            .await
+        self.carry_out(vec![Effect::append(entry)]).await
     }
 
     fn look(&self) -> Looked {

@@ -155,7 +155,7 @@ impl Turn {
         let requested = ApprovalRequested {
             approval: Some(approval),
         };
-        effects.push(Effect::Append(Body::ApprovalRequested(requested).into()));
+        effects.push(Effect::append(Body::ApprovalRequested(requested)));
         self.set_phase(item, CallPhase::Asking(id));
     }
 
@@ -400,9 +400,9 @@ fn changed_call(
     if let Some(Kind::ToolCall(call)) = &mut item.kind {
         change(call);
     }
-    Some(Effect::Append(
-        Body::ItemChanged(ItemChanged { item: Some(item) }).into(),
-    ))
+    Some(Effect::append(Body::ItemChanged(ItemChanged {
+        item: Some(item),
+    })))
 }
 
 fn ended_call(
@@ -426,5 +426,5 @@ fn remember_rule(transcript: &Transcript, rule: &Rule) -> Effect {
         policy: Some(policy),
         ..SessionChanged::default()
     };
-    Effect::Append(Body::SessionChanged(changed).into())
+    Effect::append(Body::SessionChanged(changed))
 }

@@ -62,7 +62,7 @@ pub struct Turn {
 #[derive(Debug)]
 enum Phase {
     /// The model is asked, or answers.
-    Sampling(Answer),
+    Sampling(Box<Answer>),
     /// A failed request waits for its next attempt.
     Backoff,
     /// Tool calls are looked at, decided or run; never empty.
@@ -170,7 +170,7 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Write an event down. Neighbours go into one commit.
-    Append(Entry),
+    Append(Box<Entry>),
     /// Show more of a growing item, once it is safe.
     Grow {
         /// The item, started by an event before.
@@ -225,6 +225,13 @@ pub struct Entry {
     pub request_id: String,
 }
 
+impl Effect {
+    /// Writes an event down.
+    pub fn append(entry: impl Into<Entry>) -> Self {
+        Self::Append(Box::new(entry.into()))
+    }
+}
+
 impl From<Body> for Entry {
     fn from(body: Body) -> Self {
         Self {
@@ -270,7 +277,7 @@ impl Turn {
             by: by.clone(),
             request_id: request_id.clone(),
         };
-        let mut effects = vec![Effect::Append(started)];
+        let mut effects = vec![Effect::append(started)];
         if let Some(text) = beginning.preamble {
             let notice = NoticeItem {
                 level: NoticeLevel::Info.into(),
@@ -280,7 +287,7 @@ impl Turn {
             effects.push(turn.complete_new(item::Kind::Notice(notice)));
         }
         let body = turn.completed(item::Kind::Prompt(prompt.unwrap_or_default()));
-        effects.push(Effect::Append(Entry {
+        effects.push(Effect::append(Entry {
             body,
             by,
             request_id,
@@ -367,7 +374,7 @@ impl Turn {
     }
 
     fn ask(&mut self, effects: &mut Vec<Effect>) {
-        self.phase = Phase::Sampling(Answer::default());
+        self.phase = Phase::Sampling(Box::default());
         if self.failed == 0 {
             self.asked_ms = self.now_ms;
         }
@@ -381,7 +388,7 @@ impl Turn {
             let prompt = queued.prompt.clone().unwrap_or_default();
             let body = self.completed(item::Kind::Prompt(prompt));
             let request_id = queued.request_id.clone();
-            effects.push(Effect::Append(Entry {
+            effects.push(Effect::append(Entry {
                 body,
                 by: queued.by.clone(),
                 request_id,
@@ -410,7 +417,7 @@ impl Turn {
             for_model: false,
         };
         let body = self.completed(item::Kind::Notice(notice));
-        effects.push(Effect::Append(Entry {
+        effects.push(Effect::append(Entry {
             body,
             by,
             request_id,
@@ -418,7 +425,7 @@ impl Turn {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Sampling(answer) => {
                 effects.push(Effect::StopSample);
-                self.close(answer, ItemStatus::Completed, effects);
+                self.close(*answer, ItemStatus::Completed, effects);
                 self.end(StopReason::Interrupted, None, effects);
             }
             Phase::Acting(calls) => self.stop_calls(transcript, calls, effects),
@@ -448,13 +455,13 @@ impl Turn {
             error_kind: kind.to_owned(),
         };
         self.phase = Phase::Ended;
-        effects.push(Effect::Append(Body::TurnEnded(ended).into()));
+        effects.push(Effect::append(Body::TurnEnded(ended)));
         effects.push(Effect::Activity(ActivityKind::Idle, String::new()));
     }
 
     /// A new item that is complete from the start.
     fn complete_new(&mut self, kind: item::Kind) -> Effect {
-        Effect::Append(self.completed(kind).into())
+        Effect::append(self.completed(kind))
     }
 
     fn completed(&mut self, kind: item::Kind) -> Body {
@@ -487,7 +494,7 @@ impl Turn {
             ended_ms: self.now_ms,
             ..item
         };
-        Effect::Append(Body::ItemCompleted(ItemCompleted { item: Some(item) }).into())
+        Effect::append(Body::ItemCompleted(ItemCompleted { item: Some(item) }))
     }
 
     fn append_decision(
@@ -501,7 +508,7 @@ impl Turn {
             id: approval.get(),
             answer: Some(answer.clone()),
         });
-        effects.push(Effect::Append(Entry {
+        effects.push(Effect::append(Entry {
             body,
             by: answer.by.clone(),
             request_id,

@@ -46,7 +46,7 @@ impl Turn {
             let mut answer = std::mem::take(answer);
             match delta {
                 Delta::Ended { stop, usage } => {
-                    return self.answer_ended(transcript, answer, (stop, usage), effects);
+                    return self.answer_ended(transcript, *answer, (stop, usage), effects);
                 }
                 Delta::Text(text) => self.grow(transcript, &mut answer, (text, false), effects),
                 Delta::Reasoning(text) => self.grow(transcript, &mut answer, (text, true), effects),
@@ -76,11 +76,8 @@ impl Turn {
         if text.is_empty() {
             return;
         }
-        if !answer
-            .open
-            .as_ref()
-            .is_some_and(|item| is_reasoning(item) == reasoning)
-        {
+        let open = answer.open.as_ref();
+        if open.is_none_or(|item| is_reasoning(item) != reasoning) {
             self.close_open(answer, ItemStatus::Completed, effects);
             answer.open = Some(self.start_text(transcript, reasoning, effects));
         }
@@ -116,7 +113,7 @@ impl Turn {
             item: Some(item.clone()),
         });
         effects.push(Effect::Activity(ActivityKind::Streaming, String::new()));
-        effects.push(Effect::Append(started.into()));
+        effects.push(Effect::append(started));
         item
     }
 
@@ -185,7 +182,7 @@ impl Turn {
         let started = Body::ItemStarted(ItemStarted {
             item: Some(item.clone()),
         });
-        effects.push(Effect::Append(started.into()));
+        effects.push(Effect::append(started));
         answer.content = true;
         answer.calls.push(item);
     }
@@ -208,7 +205,7 @@ impl Turn {
             usage: Some(usage),
         };
         effects.push(Effect::StopSample);
-        effects.push(Effect::Append(Body::SampleEnded(ended).into()));
+        effects.push(Effect::append(Body::SampleEnded(ended)));
         if !answer.calls.is_empty() {
             return self.begin_acting(transcript, answer.calls, effects);
         }
@@ -248,7 +245,7 @@ impl Turn {
             return;
         };
         effects.push(Effect::StopSample);
-        self.close(answer, ItemStatus::CutOff, effects);
+        self.close(*answer, ItemStatus::CutOff, effects);
         if self.taken_over && error.kind == SampleErrorKind::Credentials {
             return self.suspend(&error.message, effects);
         }
@@ -269,7 +266,7 @@ impl Turn {
             error: error.message.clone(),
             wait_ms: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
         };
-        effects.push(Effect::Append(Body::SampleRetried(retried).into()));
+        effects.push(Effect::append(Body::SampleRetried(retried)));
         effects.push(Effect::Activity(
             ActivityKind::Retrying,
             error.message.clone(),
@@ -283,7 +280,7 @@ impl Turn {
             turn: self.id.get(),
             reason: reason.to_owned(),
         };
-        effects.push(Effect::Append(Body::TurnSuspended(suspended).into()));
+        effects.push(Effect::append(Body::TurnSuspended(suspended)));
         effects.push(Effect::Activity(ActivityKind::Suspended, reason.to_owned()));
     }
 

@@ -72,7 +72,7 @@ impl Play {
         for effect in effects {
             lines.extend(line(&effect));
             if let Effect::Append(entry) = effect {
-                record(&mut self.transcript, entry);
+                record(&mut self.transcript, *entry);
             }
         }
         lines
