@@ -1,5 +1,11 @@
 //! A scratch workspace and the real program.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a failed set-up fails the test, and a skipped test says so"
+)]
+
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
