@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use quire_proto::v1::{MissingLayer, SandboxReport};
+use quire_proto::v1::{MissingLayer, Rule, SandboxReport};
 
 use super::{
     lifecycle::{Engine, Served, Start},
@@ -22,6 +22,7 @@ use crate::{
         config::{Flags, Places},
         configured::Configured,
         jobs::Jobs,
+        rules::add_rule,
         tools,
     },
     ports::tool::Place,
@@ -51,6 +52,7 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         tools: Arc::from(tools::all(&jobs)),
         jobs: Arc::new(jobs.clone()),
         briefing: briefing_of(&start),
+        save_rule: saver(&start),
         instructions: Arc::from(prompt::instructions()),
         max_samples: limits.max_requests,
     };
@@ -150,6 +152,11 @@ fn briefing_of(start: &Start) -> Arc<dyn Fn(Place) -> BoxFuture<'static, String>
             written.await.unwrap_or_default()
         })
     })
+}
+
+fn saver(start: &Start) -> Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync> {
+    let file = start.home.config_file();
+    Arc::new(move |rule| add_rule(&file, rule))
 }
 
 fn today() -> String {

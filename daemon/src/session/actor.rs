@@ -14,7 +14,10 @@ use std::{
 use futures_util::StreamExt as _;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{Activity, Event, JobEnded, JobState, StopReason, TurnEnded, event::Body},
+    v1::{
+        Activity, Event, Item, ItemCompleted, ItemStatus, JobEnded, JobState, NoticeItem,
+        NoticeLevel, Rule, StopReason, TurnEnded, event::Body, item::Kind,
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -279,6 +282,7 @@ impl Actor {
                     .resume(item, (call, intent), &self.world.tools, self.place());
             }
             Effect::Stop { item } => self.acts.stop(item, &self.world.jobs),
+            Effect::SaveRule(rule) => self.save_rule(&rule),
             Effect::Activity(kind, detail) => {
                 let turn = self.transcript.running_turn().map_or(0, |turn| turn.get());
                 let activity = Activity {
@@ -292,6 +296,32 @@ impl Actor {
             }
         }
         Ok(())
+    }
+
+    /// A rule that cannot be kept holds for the session all the same, and the people are told.
+    fn save_rule(&mut self, rule: &Rule) {
+        if let Err(error) = (self.world.save_rule)(rule) {
+            let text = format!("The rule holds for this session only: {error}");
+            let notice = NoticeItem {
+                level: NoticeLevel::Warning.into(),
+                text,
+                for_model: false,
+            };
+            self.pending.push(self.notice(notice).into());
+        }
+    }
+
+    /// An item of its own that tells people or the model something.
+    pub(super) fn notice(&self, notice: NoticeItem) -> Body {
+        let item = Item {
+            id: self.transcript.next_item().get(),
+            turn: self.transcript.running_turn().map_or(0, |turn| turn.get()),
+            status: ItemStatus::Completed.into(),
+            started_ms: now_ms(),
+            ended_ms: now_ms(),
+            kind: Some(Kind::Notice(notice)),
+        };
+        Body::ItemCompleted(ItemCompleted { item: Some(item) })
     }
 
     fn sleep(&mut self, wait: Duration) {

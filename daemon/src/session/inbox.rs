@@ -3,9 +3,8 @@
 use quire_proto::{
     id::ApprovalId,
     v1::{
-        Approval, ApprovalAnswer, Item, ItemCompleted, ItemStatus, NoticeItem, NoticeLevel,
-        PromptItem, PromptMode, PromptQueued, PromptRemoved, QueuedPrompt, SessionChanged,
-        SessionState, StopReason, event::Body, item::Kind,
+        Approval, ApprovalAnswer, NoticeItem, NoticeLevel, PromptItem, PromptMode, PromptQueued,
+        PromptRemoved, QueuedPrompt, SessionChanged, SessionState, StopReason, event::Body,
     },
 };
 
@@ -258,19 +257,8 @@ impl Actor {
             text,
             for_model: true,
         };
-        let item = Item {
-            id: self.transcript.next_item().get(),
-            turn: self.transcript.running_turn().map_or(0, |turn| turn.get()),
-            status: ItemStatus::Completed.into(),
-            started_ms: now_ms(),
-            ended_ms: now_ms(),
-            kind: Some(Kind::Notice(notice)),
-        };
-        self.append(
-            &Caller::default(),
-            Body::ItemCompleted(ItemCompleted { item: Some(item) }),
-        )
-        .await
+        let body = self.notice(notice);
+        self.append(&Caller::default(), body).await
     }
 
     async fn append(&mut self, caller: &Caller, body: Body) -> Result<(), Ended> {

@@ -17,7 +17,7 @@ use quire_proto::{
     id::SessionId,
     v1::{
         Approval, ApprovalAnswer, ClientRef, FileChange, Job, Policy, PromptItem, PromptMode,
-        QueuedPrompt, Session, StopReason,
+        QueuedPrompt, Rule, Session, StopReason,
     },
 };
 use tokio::sync::{mpsc, oneshot};
@@ -51,6 +51,8 @@ pub struct World {
     pub jobs: Arc<dyn RunningJobs>,
     /// Writes what the model is told before the first prompt.
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
+    /// Adds a rule to the user's configuration; the error is a sentence.
+    pub save_rule: Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>,
     /// The system prompt.
     pub instructions: Arc<str>,
     /// Most requests to the model in one turn.

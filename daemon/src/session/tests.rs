@@ -154,6 +154,7 @@ fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Counted) -> W
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),
         jobs: Arc::new(tool.clone()),
         briefing: Arc::new(|_| std::future::ready("<cwd>/w</cwd>".to_owned()).boxed()),
+        save_rule: Arc::new(|_| Ok(())),
         instructions: Arc::from("be good"),
         max_samples: 20,
     }

@@ -5,7 +5,6 @@
     clippy::print_stderr,
     reason = "a failed set-up fails the test, and a skipped test says so"
 )]
-
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{

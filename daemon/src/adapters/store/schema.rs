@@ -52,7 +52,8 @@ fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, StoreError> {
     configure(&connection)?;
     connection.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-1024;
-         PRAGMA journal_size_limit=1048576;",
+         PRAGMA journal_size_limit=1048576;
+         PRAGMA wal_autocheckpoint=256;",
     )?;
     if (1..supported).contains(&found) {
         back_up(&connection, path, found)?;

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::{Durability, StoreError, chain::Chain};
 
 /// How long nothing must be written before the write-ahead log is emptied.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Most writes in one transaction, so that the first of a burst does not wait for all of it.
 const GROUP: usize = 128;

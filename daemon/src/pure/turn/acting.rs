@@ -183,6 +183,9 @@ impl Turn {
             && let Some(rule) = &approval.rule
         {
             effects.push(remember_rule(transcript, rule));
+            if answer.verdict() == ApprovalVerdict::Rule {
+                effects.push(Effect::SaveRule(rule.clone()));
+            }
         }
         let Some(call) = transcript.item(item).and_then(call_of) else {
             return;

@@ -19,8 +19,8 @@ use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
         Access, ActivityKind, ApprovalAnswer, ApprovalDecided, ClientRef, FileChange, Intent, Item,
-        ItemCompleted, ItemStatus, NoticeItem, NoticeLevel, PromptMode, QueuedPrompt, StopReason,
-        TurnEnded, TurnStarted, event::Body, item,
+        ItemCompleted, ItemStatus, NoticeItem, NoticeLevel, PromptMode, QueuedPrompt, Rule,
+        StopReason, TurnEnded, TurnStarted, event::Body, item,
     },
 };
 
@@ -210,6 +210,8 @@ pub enum Effect {
         /// The call's item.
         item: ItemId,
     },
+    /// Keep a rule that a person wants always, beyond the session.
+    SaveRule(Rule),
     /// Tell watchers what is waited for.
     Activity(ActivityKind, String),
 }

@@ -280,6 +280,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Act { item } => format!("act {item}"),
         Effect::Resume { item, intent, .. } => format!("resume {item} {}", intent.job_id),
         Effect::Stop { item } => format!("stop {item}"),
+        Effect::SaveRule(rule) => format!("save rule {}", rule.prefix.join(" ")),
     })
 }
 
