@@ -1,6 +1,11 @@
 //! A scratch workspace and the real program.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "each test file uses its part, and this is test code though Cargo cannot tell"
+)]
 
 use std::{
     fs,
