@@ -1,11 +1,11 @@
 //! A scratch workspace and the real program.
 
 #![allow(
-    clippy::unwrap_used,
+    dead_code,
     clippy::print_stderr,
-    reason = "a failed set-up fails the test, and a skipped test says so"
+    clippy::unwrap_used,
+    reason = "each test file uses its part, and this is test code though Cargo cannot tell"
 )]
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     fs,

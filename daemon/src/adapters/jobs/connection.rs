@@ -39,8 +39,8 @@ pub(super) struct Progress {
 }
 
 type Answer = oneshot::Sender<Result<(), JobError>>;
-/// Those who wait for an answer, in the order they asked.
-type Waiting = Arc<Mutex<VecDeque<Answer>>>;
+/// Those who wait for an answer, in the order they asked; `None` when none will come any more.
+type Waiting = Arc<Mutex<Option<VecDeque<Answer>>>>;
 
 /// A connection. Cheap to clone; closed when the last one is dropped.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Connection {
             incoming,
             decoder: Decoder::default(),
             progress,
-            waiting: Waiting::default(),
+            waiting: Arc::new(Mutex::new(Some(VecDeque::new()))),
         };
         match reader.event().await {
             Ok(Some(Event::AlreadyStarted)) => return Err(JobError::AlreadyStarted),
@@ -115,7 +115,10 @@ async fn write(
 ) {
     while let Some((request, answer)) = inbox.recv().await {
         // Before the request is out: the answer may be read at once.
-        lock(&waiting).push_back(answer);
+        match &mut *lock(&waiting) {
+            Some(waiting) => waiting.push_back(answer),
+            None => return,
+        }
         if outgoing.write_all(&request.encode()).await.is_err() {
             // The reader sees the same end, and tells everybody.
             return;
@@ -141,7 +144,8 @@ impl Reader {
                 }
             }
         }
-        lock(&self.waiting).clear();
+        // Whoever waits is told by its channel that the job is gone.
+        lock(&self.waiting).take();
     }
 
     /// The next word; `None` at the end of the connection.
@@ -178,7 +182,8 @@ impl Reader {
     }
 
     fn answer(&self, answer: Result<(), JobError>) {
-        if let Some(waiting) = lock(&self.waiting).pop_front() {
+        let first = lock(&self.waiting).as_mut().and_then(VecDeque::pop_front);
+        if let Some(waiting) = first {
             // Whoever asked may have left.
             let _ = waiting.send(answer);
         }

@@ -7,7 +7,7 @@
 mod connection;
 mod follow;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::HashMap,
@@ -282,18 +282,13 @@ impl Jobs {
                 JobState::NeverStarted => return Ok(Attached::NeverStarted),
                 JobState::Ended(record) => return Ok(Attached::Ended(record)),
                 JobState::Lost => return Ok(Attached::Unknown),
-                JobState::Running(keeper) => match connect(&directory).await {
+                JobState::Running(_) => match connect(&directory).await {
                     Ok(stream) => {
                         if let Ok(connection) = Connection::open(stream, directory.clone()).await {
                             return Ok(Attached::Running(connection));
                         }
                     }
-                    // Ended between the two looks, and then the next one tells; or it is there but
-                    // answers nobody.
-                    Err(error) if keeper.is_alive() && directory.join(SOCKET_FILE).exists() => {
-                        return Err(JobError::Files(error));
-                    }
-                    Err(_) => {}
+                    Err(error) => return unanswered(&directory, error),
                 },
             }
         }
@@ -409,6 +404,19 @@ enum Attached {
     Ended(Box<ExitRecord>),
     Unknown,
     NeverStarted,
+}
+
+/// What a keeper is that lived a moment ago and now answers nobody.
+fn unanswered(directory: &Path, error: io::Error) -> Result<Attached, JobError> {
+    match job::state(directory).map_err(JobError::Files)? {
+        JobState::Ended(record) => Ok(Attached::Ended(record)),
+        JobState::NeverStarted | JobState::Lost => Ok(Attached::Unknown),
+        // It listens as long as it lives: this one is dying without a record.
+        JobState::Running(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(Attached::Unknown)
+        }
+        JobState::Running(_) => Err(JobError::Files(error)),
+    }
 }
 
 async fn stop(directory: &Path, connection: &Connection) -> Ended {
