@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use quire_tests::{home::Home, skip::skip, terminal::Terminal};
+use quire_tests::{home::Home, skip::skip, terminal::Terminal, wait};
 
 #[test]
 fn the_demo_fixes_a_real_test_and_leaves_nothing_running() {
@@ -50,16 +50,35 @@ fn the_demo_shows_itself_on_a_terminal() {
     }
     let home = Home::new();
     let mut terminal = home.terminal(["demo"]);
-    terminal.until("the label of the scripted model", |screen| {
-        screen.contents().to_lowercase().contains("script")
+    terminal.until("the terminal UI", |screen| screen.alternate_screen());
+    terminal.until("the end", |screen| !screen.alternate_screen());
+    assert_eq!(terminal.finish(), 0, "{}", terminal.screen().contents());
+    terminal.shows("Connect a model");
+    check_nothing_left(&home);
+}
+
+#[test]
+fn a_demo_cut_short_leaves_nothing_either() {
+    if !Terminal::available() {
+        return skip("no setsid from util-linux");
+    }
+    // At once, and when its daemon has been started.
+    let moments: [fn(&Home) -> bool; 2] = [|_| true, |home| home.processes().len() > 1];
+    for moment in moments {
+        let home = Home::new();
+        let mut terminal = home.terminal(["demo"]);
+        terminal.shows("script");
+        wait::until("the moment", || moment(&home));
+        terminal.types("\u{3}\u{3}");
+        let _ = terminal.finish();
+        assert!(!terminal.screen().alternate_screen());
+        check_nothing_left(&home);
+    }
+}
+
+fn check_nothing_left(home: &Home) {
+    let left = wait::within(Duration::from_secs(5), || {
+        home.processes().is_empty().then_some(())
     });
-    // Ctrl-C ends it cleanly, whatever it is doing.
-    terminal.types("\u{3}");
-    terminal.until("the terminal given back", |screen| {
-        !screen.alternate_screen()
-    });
-    let _ = terminal.finish();
-    quire_tests::wait::until("everything of the demo to end", || {
-        home.processes().is_empty()
-    });
+    assert!(left.is_some(), "left running: {:#?}", home.processes());
 }

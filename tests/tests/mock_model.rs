@@ -37,13 +37,13 @@ fn answered(wire: Wire) -> Value {
     let mut body = request(wire);
     let more = match wire {
         Wire::Responses => json!([
-            { "type": "function_call", "call_id": "call_s0_0", "name": "exec_command", "arguments": "{}" },
-            { "type": "function_call_output", "call_id": "call_s0_0", "output": "ok" },
+            { "type": "function_call", "call_id": "call_s0_0_1", "name": "exec_command", "arguments": "{}" },
+            { "type": "function_call_output", "call_id": "call_s0_0_1", "output": "ok" },
         ]),
         Wire::Chat => json!([
-            { "role": "assistant", "tool_calls": [{ "id": "call_s0_0", "type": "function",
+            { "role": "assistant", "tool_calls": [{ "id": "call_s0_0_1", "type": "function",
                 "function": { "name": "exec_command", "arguments": "{}" } }] },
-            { "role": "tool", "tool_call_id": "call_s0_0", "content": "ok" },
+            { "role": "tool", "tool_call_id": "call_s0_0_1", "content": "ok" },
         ]),
     };
     let list = if wire == Wire::Chat {
@@ -66,9 +66,13 @@ fn replies_follow_the_conversation() {
         let model = MockModel::playing([Reply::shell("ls -l"), Reply::say("all done now")]);
         let first = ask(&model, wire, &request(wire)).unwrap();
         assert_eq!(first.status, 200);
-        assert!(first.body.contains("call_s0_0"), "{}", first.body);
+        assert!(first.body.contains("call_s0_0_1"), "{}", first.body);
         let again = ask(&model, wire, &request(wire)).unwrap();
-        assert_eq!(again, first, "the same request gets the same answer");
+        let renamed = again.body.replace("call_s0_0_2", "call_s0_0_1");
+        assert_eq!(
+            renamed, first.body,
+            "the same answer, but for the call's name"
+        );
         let second = ask(&model, wire, &answered(wire)).unwrap();
         assert_eq!(second.text(), "all done now");
         let steps: Vec<_> = model.requests().iter().map(|one| one.step).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Piece,
-    check::{Breaches, Offered, Seen, Tools, call_id, text},
+    check::{Breaches, Due, Offered, Seen, Tools, call_id, text},
     script::{Part, Reply},
 };
 
@@ -165,7 +165,8 @@ fn tools(body: &Value, breaches: &mut Breaches) -> Tools {
 }
 
 /// The chunks of an answer.
-pub(super) fn encode(step: usize, reply: &Reply, tools: &Tools, body: &Value) -> Vec<Piece> {
+pub(super) fn encode(due: Due, reply: &Reply, tools: &Tools, body: &Value) -> Vec<Piece> {
+    let step = due.step;
     let mut encoder = Encoder {
         step,
         model: body["model"].clone(),
@@ -185,7 +186,7 @@ pub(super) fn encode(step: usize, reply: &Reply, tools: &Tools, body: &Value) ->
             Part::Hold(gate) => encoder.pieces.push(Piece::Hold(gate.clone())),
             call => {
                 if let Some(call) = tools.concrete(call) {
-                    encoder.call(calls, &call);
+                    encoder.call(calls, &call_id(step, calls, due.asked), &call);
                     calls += 1;
                 }
             }
@@ -218,9 +219,9 @@ impl Encoder {
         );
     }
 
-    fn call(&mut self, nth: usize, call: &super::check::Concrete) {
+    fn call(&mut self, nth: usize, id: &str, call: &super::check::Concrete) {
         let first = json!({ "tool_calls": [{
-            "index": nth, "id": call_id(self.step, nth), "type": "function",
+            "index": nth, "id": id, "type": "function",
             "function": { "name": call.tool, "arguments": "" },
         }] });
         self.delta(first, Value::Null);

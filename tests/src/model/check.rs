@@ -20,6 +20,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    fn has_answered(&self, prefix: &str) -> bool {
+        let from = self.answered.range(prefix.to_owned()..);
+        from.take(1).any(|id| id.starts_with(prefix))
+    }
+
     /// A call has its outcome.
     pub(super) fn outcome(&mut self, call: String, text: &str) {
         let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
@@ -47,6 +52,13 @@ pub(super) struct Concrete {
     pub(super) tool: String,
     pub(super) arguments: String,
     pub(super) freeform: bool,
+}
+
+/// Which reply is due, and how often it has been asked for, this time included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) step: usize,
+    pub(super) asked: usize,
 }
 
 /// Breaches found in one request.
@@ -126,12 +138,12 @@ impl Breaches {
 }
 
 /// The index of the reply that is due: the first that does not wholly appear in the conversation.
-pub(super) fn due(replies: &[Reply], seen: &Seen) -> usize {
+pub(super) fn next_step(replies: &[Reply], seen: &Seen) -> usize {
     let mut said = seen.said.as_slice();
     let appears = |(step, reply): (usize, &Reply)| {
         let calls = reply.calls();
         if calls > 0 {
-            return (0..calls).all(|nth| seen.answered.contains(&call_id(step, nth)));
+            return (0..calls).all(|nth| seen.has_answered(&call_prefix(step, nth)));
         }
         let text = reply.text();
         let found = said.iter().position(|one| *one == text);
@@ -144,9 +156,15 @@ pub(super) fn due(replies: &[Reply], seen: &Seen) -> usize {
     past.take_while(|appears| *appears).count()
 }
 
-/// The id of a reply's n-th call.
-pub(super) fn call_id(step: usize, nth: usize) -> String {
-    format!("call_s{step}_{nth}")
+/// The id of a reply's n-th call, when that reply is asked for the `asked`th time: as with real
+/// providers, no two answers share one.
+pub(super) fn call_id(step: usize, nth: usize, asked: usize) -> String {
+    format!("{}{asked}", call_prefix(step, nth))
+}
+
+/// What the ids of a reply's n-th call begin with, however often it was asked for.
+pub(super) fn call_prefix(step: usize, nth: usize) -> String {
+    format!("call_s{step}_{nth}_")
 }
 
 /// The text of a message's content, be it one text or a list of parts.
@@ -230,12 +248,16 @@ mod tests {
         ];
         let table: [(&[&str], &[&str], usize); 6] = [
             (&[], &[], 0),
-            (&["call_s0_0"], &[], 0),
-            (&["call_s0_0", "call_s0_1"], &[], 1),
-            (&["call_s0_0", "call_s0_1"], &["first"], 2),
-            (&["call_s0_0", "call_s0_1", "call_s2_0"], &["first"], 3),
+            (&["call_s0_0_1"], &[], 0),
+            (&["call_s0_0_1", "call_s0_1_1"], &[], 1),
+            (&["call_s0_0_1", "call_s0_1_1"], &["first"], 2),
             (
-                &["call_s0_0", "call_s0_1", "call_s2_0"],
+                &["call_s0_0_1", "call_s0_1_1", "call_s2_0_1"],
+                &["first"],
+                3,
+            ),
+            (
+                &["call_s0_0_1", "call_s0_1_1", "call_s2_0_1"],
                 &["first", "last"],
                 4,
             ),
@@ -246,7 +268,7 @@ mod tests {
                 said: said.iter().map(|text| (*text).to_owned()).collect(),
                 job: None,
             };
-            assert_eq!(due(&replies, &seen), want, "for {seen:?}");
+            assert_eq!(next_step(&replies, &seen), want, "for {seen:?}");
         }
     }
 

@@ -70,13 +70,16 @@ impl Request {
     /// has no outcome in it.
     #[must_use]
     pub fn outcome(&self, step: usize, nth: usize) -> Option<String> {
-        let id = check::call_id(step, nth);
+        let prefix = check::call_prefix(step, nth);
         let (list, name, text) = match self.wire {
             Wire::Responses => ("input", "call_id", "output"),
             Wire::Chat => ("messages", "tool_call_id", "content"),
         };
         let entries = self.body[list].as_array()?;
-        let of_call = |entry: &&Value| entry[name] == id.as_str() && !entry[text].is_null();
+        let of_call = |entry: &&Value| {
+            let id = entry[name].as_str().unwrap_or_default();
+            id.starts_with(&prefix) && !entry[text].is_null()
+        };
         entries
             .iter()
             .find(of_call)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Piece,
-    check::{Breaches, Offered, Seen, Tools, call_id, text},
+    check::{Breaches, Due, Offered, Seen, Tools, call_id, text},
     script::{Part, Reply},
 };
 
@@ -240,7 +240,8 @@ fn tools(body: &Value, breaches: &mut Breaches) -> Tools {
 }
 
 /// The events of an answer.
-pub(super) fn encode(step: usize, reply: &Reply, tools: &Tools, body: &Value) -> Vec<Piece> {
+pub(super) fn encode(due: Due, reply: &Reply, tools: &Tools, body: &Value) -> Vec<Piece> {
+    let step = due.step;
     let mut encoder = Encoder {
         step,
         model: body["model"].clone(),
@@ -260,7 +261,7 @@ pub(super) fn encode(step: usize, reply: &Reply, tools: &Tools, body: &Value) ->
             Part::Say(_) | Part::Hold(_) => parts = encoder.message(first, rest),
             call => {
                 if let Some(call) = tools.concrete(call) {
-                    encoder.call(&call_id(step, calls), &call);
+                    encoder.call(&call_id(step, calls, due.asked), &call);
                     calls += 1;
                 }
             }

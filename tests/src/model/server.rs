@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use super::{
     MockModel, Piece, Request, Wire, chat,
-    check::{Breaches, due},
+    check::{Breaches, Due, next_step},
     responses,
     script::{Delivery, Fault, Reply},
 };
@@ -80,7 +80,7 @@ impl Shared {
     }
 
     /// Notes a request, and says how it is to be answered: by which reply, and failing how.
-    fn note(&self, request: Request, breaches: Breaches) -> Option<Fault> {
+    fn note(&self, request: Request, breaches: Breaches) -> (Due, Option<Fault>) {
         let mut log = self.lock();
         let nth = log.requests.len();
         let breaches = breaches.0.into_iter();
@@ -88,15 +88,22 @@ impl Shared {
             .extend(breaches.map(|breach| format!("request {nth}: {breach}")));
         let step = request.step;
         log.requests.push(request);
-        let fault = step.and_then(|step| {
-            let asked = log.asked.entry(step).or_default();
-            *asked += 1;
-            let (fault, times) = self.replies.get(step)?.fault.clone()?;
-            (*asked <= times).then_some(fault)
-        });
+        let due = match step {
+            None => Due { step: 0, asked: 0 },
+            Some(step) => {
+                let asked = log.asked.entry(step).or_default();
+                *asked += 1;
+                Due {
+                    step,
+                    asked: *asked,
+                }
+            }
+        };
         drop(log);
         self.came.notify_all();
-        fault
+        let planned = step.and_then(|step| self.replies.get(step)?.fault.clone());
+        let fault = planned.filter(|(_, times)| due.asked <= *times);
+        (due, fault.map(|(fault, _)| fault))
     }
 }
 
@@ -210,7 +217,7 @@ async fn answer(
         Wire::Responses => responses::read(&body, &mut breaches),
         Wire::Chat => chat::read(&body, &mut breaches),
     };
-    let step = (!tools.0.is_empty()).then(|| due(&shared.replies, &seen));
+    let step = (!tools.0.is_empty()).then(|| next_step(&shared.replies, &seen));
     let refused = (!breaches.0.is_empty()).then(|| breaches.0.join("; "));
     let allowed = key == MockModel::KEY;
     let request = Request {
@@ -222,7 +229,7 @@ async fn answer(
         body,
     };
     let body = request.body.clone();
-    let fault = shared.note(request, breaches);
+    let (due, fault) = shared.note(request, breaches);
     if !allowed {
         return error(StatusCode::UNAUTHORIZED, "Incorrect API key provided");
     }
@@ -237,8 +244,8 @@ async fn answer(
     };
     let reply = &reply.naming(seen.job.as_ref());
     let pieces = match wire {
-        Wire::Responses => responses::encode(step.unwrap_or_default(), reply, &tools, &body),
-        Wire::Chat => chat::encode(step.unwrap_or_default(), reply, &tools, &body),
+        Wire::Responses => responses::encode(due, reply, &tools, &body),
+        Wire::Chat => chat::encode(due, reply, &tools, &body),
     };
     let pieces = deliver(pieces, reply.delivery);
     match fault {
