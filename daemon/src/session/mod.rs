@@ -5,6 +5,7 @@
 
 mod actor;
 mod acts;
+mod effects;
 pub mod feed;
 mod inbox;
 #[cfg(test)]
