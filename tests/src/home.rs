@@ -54,7 +54,7 @@ impl Home {
             .tempdir_in("/tmp")
             .expect("`/tmp` is writable");
         let home = Self { directory };
-        for part in [home.user(), home.work()] {
+        for part in [home.user(), home.work(), home.temporary()] {
             fs::create_dir(&part).expect("the new directory is writable");
         }
         home
@@ -102,6 +102,12 @@ impl Home {
         self.root().join("work")
     }
 
+    /// `TMPDIR`.
+    #[must_use]
+    pub fn temporary(&self) -> PathBuf {
+        self.root().join("tmp")
+    }
+
     /// The paths of this home, as client and daemon compute them.
     ///
     /// # Panics
@@ -147,6 +153,7 @@ impl Home {
                 env::var_os("PATH").unwrap_or("/usr/bin:/bin".into()),
             ),
             ("HOME", self.user().into()),
+            ("TMPDIR", self.temporary().into()),
             ("QUIRE_HOME", self.quire_home().into()),
             ("LANG", "C.UTF-8".into()),
             ("TERM", "dumb".into()),

@@ -24,13 +24,7 @@ fn the_demo_fixes_a_real_test_and_leaves_nothing_running() {
         run.stdout
     );
     assert!(run.wall < Duration::from_secs(5), "it took {:?}", run.wall);
-    assert_eq!(home.processes(), [], "something is left running");
-    let left: Vec<_> = fs::read_dir(home.user())
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    assert!(left.is_empty(), "it wrote in the user's home: {left:?}");
+    check_nothing_left(&home);
 }
 
 #[test]
@@ -40,7 +34,7 @@ fn the_demo_needs_no_configuration_and_no_daemon_of_the_user() {
     let run = home.quire(["demo", "--plain"]).run();
     assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
     assert_eq!(home.record(), None, "the user's own daemon was started");
-    assert_eq!(home.processes(), []);
+    check_nothing_left(&home);
 }
 
 #[test]
@@ -76,9 +70,15 @@ fn a_demo_cut_short_leaves_nothing_either() {
     }
 }
 
+/// No process, and no file: neither in the user's home nor where it worked.
 fn check_nothing_left(home: &Home) {
     let left = wait::within(Duration::from_secs(5), || {
         home.processes().is_empty().then_some(())
     });
     assert!(left.is_some(), "left running: {:#?}", home.processes());
+    for place in [home.user(), home.temporary()] {
+        let entries = fs::read_dir(place).expect("it was made before").flatten();
+        let files: Vec<_> = entries.map(|entry| entry.path()).collect();
+        assert!(files.is_empty(), "left behind: {files:?}");
+    }
 }
