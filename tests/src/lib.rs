@@ -18,5 +18,6 @@ pub mod process;
 pub mod repo;
 pub mod rpc;
 pub mod skip;
+pub mod svg;
 pub mod terminal;
 pub mod wait;
