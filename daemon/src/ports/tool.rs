@@ -126,6 +126,9 @@ pub trait RunningJobs: Send + Sync {
     /// Stops the job, if it still runs. Ends when its whole process tree is dead.
     fn stop(&self, job: JobId) -> BoxFuture<'static, ()>;
 
+    /// Removes what is kept of a job that has ended. Whatever hinders that is logged.
+    fn forget(&self, job: JobId);
+
     /// Ends when the job has, with how; at once when it already has, or is not known.
     fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded>;
 }

@@ -13,6 +13,8 @@ use quire_proto::{
     },
 };
 
+use super::outcome::whole_output;
+
 /// What a mutating request was answered with, to be answered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -345,6 +347,23 @@ impl Transcript {
     /// Jobs ever started, by id.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values()
+    }
+
+    /// What an ended job printed, if the outcome of the call that started it tells all of it.
+    #[must_use]
+    pub fn told_output(&self, job: &str) -> Option<&str> {
+        let job = self
+            .jobs
+            .get(job)
+            .filter(|job| job.state() == JobState::Exited)?;
+        let Some(Kind::ToolCall(call)) = &self.items.get(&job.item)?.kind else {
+            return None;
+        };
+        let outcome = call
+            .outcome
+            .as_ref()
+            .filter(|outcome| !outcome.still_running)?;
+        whole_output(outcome)
     }
 
     /// Files changed, with the turn that did, oldest first.

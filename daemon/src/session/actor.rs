@@ -56,6 +56,7 @@ pub fn start(
         sample: None,
         timer: None,
         turn: None,
+        told: Vec::new(),
         pending: Vec::new(),
         last_error: (String::new(), String::new()),
         offsets: BTreeMap::new(),
@@ -108,6 +109,8 @@ pub(super) struct Actor {
     /// The answer that is being read.
     pub(super) sample: Option<Deltas>,
     pub(super) timer: Option<Pin<Box<Sleep>>>,
+    /// Jobs whose end and whole output the log tells, once a barrier has made it safe.
+    pub(super) told: Vec<JobId>,
     /// Events decided and not yet written.
     pub(super) pending: Vec<Entry>,
 }

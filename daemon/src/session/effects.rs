@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quire_proto::{
-    id::ItemId,
+    id::{ItemId, JobId},
     v1::{
         Activity, Event, Item, ItemCompleted, ItemStatus, NoticeItem, NoticeLevel, Rule,
         event::Body, item::Kind,
@@ -14,7 +14,7 @@ use super::actor::{Actor, Ended, now_ms};
 use crate::{
     adapters::store::{Append, Durability},
     pure::{
-        transcript::add,
+        transcript::{Transcript, add},
         turn::{Effect, Entry},
     },
 };
@@ -135,6 +135,18 @@ impl Actor {
             self.growing.clear()?;
             self.offsets.clear();
         }
+        if durability == Durability::Barrier {
+            // Before this a power cut could take the outcome back, and with it the proof that the
+            // command has run.
+            self.told
+                .drain(..)
+                .for_each(|job| self.world.jobs.forget(job));
+        }
+        self.told.extend(
+            events
+                .iter()
+                .filter_map(|event| told_job(&self.transcript, event)),
+        );
         self.feed.publish(&events, summary);
         Ok(())
     }
@@ -194,6 +206,20 @@ fn needs_barrier(body: &Body) -> bool {
         | Body::JobStarted(_)
         | Body::JobEnded(_) => false,
     }
+}
+
+/// The job that this event is the last word about: it has ended, and the outcome of its call holds all
+/// that it printed. Then its files say nothing that the log does not.
+fn told_job(transcript: &Transcript, event: &Event) -> Option<JobId> {
+    let id = match event.body.as_ref()? {
+        Body::JobEnded(ended) => &ended.job_id,
+        Body::ItemCompleted(done) => match done.item.as_ref()?.kind.as_ref()? {
+            Kind::ToolCall(call) => &call.outcome.as_ref()?.job_id,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    transcript.told_output(id).and_then(|_| id.parse().ok())
 }
 
 fn completes(event: &Event, item: ItemId) -> bool {

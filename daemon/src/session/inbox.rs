@@ -66,6 +66,10 @@ impl Actor {
                 self.answer_waiting();
                 Ok(())
             }
+            Request::Told { job, reply: to } => {
+                reply(to, Ok(self.transcript.told_output(&job).map(str::to_owned)));
+                Ok(())
+            }
             Request::Look { reply: to } => {
                 reply(to, Ok(self.look()));
                 Ok(())

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use quire_proto::{
-    id::SessionId,
+    id::{JobId, SessionId},
     v1::{
         Approval, ApprovalAnswer, ClientRef, FileChange, Job, Policy, PromptItem, PromptMode,
         QueuedPrompt, Rule, Session, StopReason,
@@ -167,6 +167,10 @@ enum Request {
     },
     Look {
         reply: Reply<Looked>,
+    },
+    Told {
+        job: String,
+        reply: Reply<Option<String>>,
     },
 }
 
@@ -343,6 +347,16 @@ impl Handle {
     /// [`Refusal::Closed`].
     pub async fn look(&self) -> Result<Looked, Refusal> {
         self.ask(|reply| Request::Look { reply }).await
+    }
+
+    /// What an ended job printed, if the log tells all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`].
+    pub async fn told_output(&self, job: &JobId) -> Result<Option<String>, Refusal> {
+        let job = job.to_string();
+        self.ask(|reply| Request::Told { job, reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refusal> {

@@ -134,6 +134,8 @@ impl RunningJobs for Counted {
         std::future::ready(()).boxed()
     }
 
+    fn forget(&self, _: JobId) {}
+
     fn ended(&self, _: SessionId, _: JobId) -> BoxFuture<'static, JobEnded> {
         std::future::ready(JobEnded::default()).boxed()
     }

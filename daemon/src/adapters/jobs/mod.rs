@@ -366,6 +366,15 @@ impl RunningJobs for Jobs {
         })
     }
 
+    fn forget(&self, job: JobId) {
+        let jobs = self.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = Self::forget(&jobs, &job) {
+                tracing::warn!(%job, %error, "the files of a job stay");
+            }
+        });
+    }
+
     fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded> {
         let jobs = self.clone();
         Box::pin(async move {

@@ -16,7 +16,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     adapters::jobs::{Ended, Follow, Job},
     ports::tool::{Finished, Live},
-    pure::cut::Cut,
+    pure::{
+        cut::Cut,
+        outcome::{NO_OUTPUT, OUTPUT},
+    },
 };
 
 /// How long to watch, and how much to tell.
@@ -129,7 +132,7 @@ impl Observed {
             .unwrap_or_default();
         let output = self.output.text();
         let output = if output.is_empty() {
-            "(no output)"
+            NO_OUTPUT
         } else {
             &output
         };
@@ -139,7 +142,7 @@ impl Observed {
         };
         let outcome = Outcome {
             status: status(ended).into(),
-            text: format!("{head}{trouble}Output:\n{output}"),
+            text: format!("{head}{trouble}{OUTPUT}{output}"),
             exit_code: record.and_then(ExitRecord::status),
             wall_ms: record.map_or(self.began.elapsed().as_millis() as i64, |record| {
                 record.wall_ms as i64
