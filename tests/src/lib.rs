@@ -19,5 +19,6 @@ pub mod processes;
 pub mod repo;
 pub mod rpc;
 pub mod skip;
+pub mod svg;
 pub mod terminal;
 pub mod wait;

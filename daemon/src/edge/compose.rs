@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use quire_proto::v1::{MissingLayer, Rule, SandboxReport};
+use quire_proto::v1::{MissingLayer, SandboxReport};
 
 use super::{
     lifecycle::{Engine, Served, Start},
@@ -27,7 +27,7 @@ use crate::{
     },
     ports::tool::Place,
     pure::prompt,
-    session::World,
+    session::{SaveRule, World},
 };
 
 /// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
@@ -154,7 +154,7 @@ fn briefing_of(start: &Start) -> Arc<dyn Fn(Place) -> BoxFuture<'static, String>
     })
 }
 
-fn saver(start: &Start) -> Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync> {
+fn saver(start: &Start) -> SaveRule {
     let file = start.home.config_file();
     Arc::new(move |rule| add_rule(&file, rule))
 }

@@ -3,21 +3,12 @@
 //! Everything that is shown or done has been written down before. When the store refuses, the actor
 //! ends: the next access starts a new one from what the log holds, so nothing half-done lives on.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime};
 
 use futures_util::StreamExt as _;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{
-        Activity, Event, Item, ItemCompleted, ItemStatus, JobEnded, JobState, NoticeItem,
-        NoticeLevel, Rule, StopReason, TurnEnded, event::Body, item::Kind,
-    },
+    v1::{Event, JobEnded, JobState, StopReason, TurnEnded, event::Body},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,10 +20,7 @@ use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World, acts::Acts, feed::Feed,
 };
 use crate::{
-    adapters::{
-        growing::Growing,
-        store::{Append, Durability, StoreError},
-    },
+    adapters::{growing::Growing, store::StoreError},
     ports::{
         model::{Asker, Deltas},
         tool::Place,
@@ -40,8 +28,8 @@ use crate::{
     pure::{
         request::{Frame, request},
         sample::{SampleError, SampleErrorKind},
-        transcript::{Transcript, add},
-        turn::{Effect, Entry, Input, Turn, resume::Remains},
+        transcript::Transcript,
+        turn::{Entry, Input, Turn, resume::Remains},
     },
 };
 
@@ -111,17 +99,17 @@ pub(super) struct Actor {
     pub(super) waiting: Vec<Reply<Resting>>,
     /// Newest failure of a turn: sentence and kind.
     pub(super) last_error: (String, String),
-    growing: Growing,
+    pub(super) growing: Growing,
     /// Bytes written down of each growing item.
-    offsets: BTreeMap<ItemId, u64>,
-    acts: Acts,
+    pub(super) offsets: BTreeMap<ItemId, u64>,
+    pub(super) acts: Acts,
     /// Ends of jobs that run.
-    jobs: JoinSet<JobEnded>,
+    pub(super) jobs: JoinSet<JobEnded>,
     /// The answer that is being read.
-    sample: Option<Deltas>,
-    timer: Option<Pin<Box<Sleep>>>,
+    pub(super) sample: Option<Deltas>,
+    pub(super) timer: Option<Pin<Box<Sleep>>>,
     /// Events decided and not yet written.
-    pending: Vec<Entry>,
+    pub(super) pending: Vec<Entry>,
 }
 
 /// Something could not be written down; the actor must end.
@@ -253,158 +241,6 @@ impl Actor {
         Ok(())
     }
 
-    pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Ended> {
-        for effect in effects {
-            if let Effect::Append(entry) = effect {
-                self.pending.push(*entry);
-                continue;
-            }
-            self.write().await?;
-            self.act_on(effect)?;
-        }
-        self.write().await
-    }
-
-    fn act_on(&mut self, effect: Effect) -> Result<(), Ended> {
-        match effect {
-            Effect::Append(entry) => self.pending.push(*entry),
-            Effect::Grow { item, text } => self.grow(item, &text)?,
-            Effect::Sample => self.sample = Some(self.ask()),
-            Effect::StopSample => self.sample = None,
-            Effect::Later(wait) => self.sleep(wait),
-            Effect::Prepare { item, call } => {
-                self.acts
-                    .prepare(item, call, &self.world.tools, self.place())
-            }
-            Effect::Act { item } => self.acts.act(item),
-            Effect::Resume { item, call, intent } => {
-                self.acts
-                    .resume(item, (call, intent), &self.world.tools, self.place());
-            }
-            Effect::Stop { item } => self.acts.stop(item, &self.world.jobs),
-            Effect::SaveRule(rule) => self.save_rule(&rule),
-            Effect::Activity(kind, detail) => {
-                let turn = self.transcript.running_turn().map_or(0, |turn| turn.get());
-                let activity = Activity {
-                    turn,
-                    kind: kind.into(),
-                    detail,
-                    since_ms: now_ms(),
-                    until_ms: 0,
-                };
-                self.feed.set_activity(activity);
-            }
-        }
-        Ok(())
-    }
-
-    /// A rule that cannot be kept holds for the session all the same, and the people are told.
-    fn save_rule(&mut self, rule: &Rule) {
-        if let Err(error) = (self.world.save_rule)(rule) {
-            let text = format!("The rule holds for this session only: {error}");
-            let notice = NoticeItem {
-                level: NoticeLevel::Warning.into(),
-                text,
-                for_model: false,
-            };
-            self.pending.push(self.notice(notice).into());
-        }
-    }
-
-    /// An item of its own that tells people or the model something.
-    pub(super) fn notice(&self, notice: NoticeItem) -> Body {
-        let item = Item {
-            id: self.transcript.next_item().get(),
-            turn: self.transcript.running_turn().map_or(0, |turn| turn.get()),
-            status: ItemStatus::Completed.into(),
-            started_ms: now_ms(),
-            ended_ms: now_ms(),
-            kind: Some(Kind::Notice(notice)),
-        };
-        Body::ItemCompleted(ItemCompleted { item: Some(item) })
-    }
-
-    fn sleep(&mut self, wait: Duration) {
-        self.timer = Some(Box::pin(tokio::time::sleep(wait)));
-    }
-
-    /// Writes text where a killed daemon's successor finds it, then shows it.
-    fn grow(&mut self, item: ItemId, text: &str) -> Result<(), Ended> {
-        let offset = self.offsets.entry(item).or_default();
-        self.growing.append(item, *offset, text.as_bytes())?;
-        *offset += text.len() as u64;
-        self.feed.grow(item, text);
-        Ok(())
-    }
-
-    /// Writes the pending events in one commit, then shows them.
-    pub(super) async fn write(&mut self) -> Result<(), Ended> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let entries = std::mem::take(&mut self.pending);
-        let durability = if entries.iter().any(|entry| needs_barrier(&entry.body)) {
-            Durability::Barrier
-        } else {
-            Durability::Plain
-        };
-        let events = self.stamp(entries);
-        for event in &events {
-            self.transcript.apply(event);
-        }
-        let summary = self.transcript.summary();
-        let append = Append {
-            session: self.id.clone(),
-            events: events.clone(),
-            summary: summary.clone(),
-            durability,
-        };
-        self.world.store.append(append).await?;
-        if self
-            .offsets
-            .keys()
-            .any(|item| events.iter().any(|event| completes(event, *item)))
-        {
-            self.growing.clear()?;
-            self.offsets.clear();
-        }
-        self.feed.publish(&events, summary);
-        Ok(())
-    }
-
-    /// Gives entries their seq, their time, and what only the actor knows: money and sums.
-    fn stamp(&mut self, entries: Vec<Entry>) -> Vec<Event> {
-        let time_ms = now_ms();
-        let mut usage = self.transcript.turn_usage();
-        let mut events = Vec::with_capacity(entries.len());
-        for (seq, entry) in (self.transcript.head() + 1..).zip(entries) {
-            let Entry {
-                mut body,
-                by,
-                request_id,
-            } = entry;
-            match &mut body {
-                Body::SampleEnded(ended) => {
-                    let spent = ended.usage.get_or_insert_default();
-                    usage = add(usage, *spent);
-                }
-                Body::TurnEnded(ended) => {
-                    ended.usage = Some(usage);
-                    self.last_error = (ended.error.clone(), ended.error_kind.clone());
-                }
-                _ => {}
-            }
-            events.push(Event {
-                seq,
-                time_ms,
-                by,
-                request_id,
-                body: Some(body),
-            });
-        }
-        events
-    }
-
     /// Where tools act.
     pub(super) fn place(&self) -> Place {
         Place {
@@ -418,7 +254,7 @@ impl Actor {
     }
 
     /// One sample: the model is opened and asked when the stream is first polled.
-    fn ask(&mut self) -> Deltas {
+    pub(super) fn ask(&mut self) -> Deltas {
         let full_model = self.transcript.model().to_owned();
         let frame = Frame {
             full_model: &full_model,
@@ -458,34 +294,6 @@ impl Actor {
         self.pending.push(Body::JobEnded(ended).into());
         self.write().await
     }
-}
-
-/// Events that are acknowledged, or that promise a side effect, must survive a power cut.
-fn needs_barrier(body: &Body) -> bool {
-    match body {
-        Body::SessionCreated(_)
-        | Body::SessionChanged(_)
-        | Body::PromptQueued(_)
-        | Body::PromptRemoved(_)
-        | Body::TurnStarted(_)
-        | Body::TurnEnded(_)
-        | Body::ItemChanged(_)
-        | Body::ApprovalRequested(_)
-        | Body::ApprovalDecided(_)
-        | Body::HistoryRewound(_) => true,
-        Body::TurnSuspended(_)
-        | Body::SampleRetried(_)
-        | Body::SampleEnded(_)
-        | Body::ItemStarted(_)
-        | Body::ItemCompleted(_)
-        | Body::JobStarted(_)
-        | Body::JobEnded(_) => false,
-    }
-}
-
-fn completes(event: &Event, item: ItemId) -> bool {
-    matches!(&event.body, Some(Body::ItemCompleted(done))
-        if done.item.as_ref().is_some_and(|done| done.id == item.get()))
 }
 
 /// The next piece of the answer, for ever when none is read. A stream that ends without saying so

@@ -5,6 +5,7 @@
 
 mod actor;
 mod acts;
+mod effects;
 pub mod feed;
 mod inbox;
 #[cfg(test)]
@@ -52,12 +53,15 @@ pub struct World {
     /// Writes what the model is told before the first prompt.
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.
-    pub save_rule: Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>,
+    pub save_rule: SaveRule,
     /// The system prompt.
     pub instructions: Arc<str>,
     /// Most requests to the model in one turn.
     pub max_samples: u64,
 }
+
+/// Keeps a rule; the error is a sentence.
+pub type SaveRule = Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>;
 
 /// The world of the client that made a session or came to it.
 #[derive(Clone, Debug, Default)]

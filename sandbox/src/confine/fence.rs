@@ -25,6 +25,16 @@ const NEWEST: ABI = ABI::V9;
 /// Directories that every command may write in, where the view has put something private there.
 const PRIVATE: &[&str] = &["/dev", "/proc"];
 
+/// Devices for a command that sees the host's own: not terminals and shared memory of others.
+const DEVICES: &[&str] = &[
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+];
+
 /// What may be read and run, and what may be written.
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
@@ -56,7 +66,9 @@ impl Fence {
     /// can't be made in them.
     pub(crate) fn without_view(plan: &Plan, scratch: Option<&Path>) -> Self {
         let visible = |view: &View| matches!(view, View::Host(_));
-        let hidden = |path: &Path| plan.views.get(path).is_some_and(|view| !visible(view));
+        let hidden = |path: &Path| {
+            path == Path::new("/dev") || plan.views.get(path).is_some_and(|view| !visible(view))
+        };
         let protected = |path: &Path| {
             plan.views
                 .get(path)
@@ -77,17 +89,7 @@ impl Fence {
             .flat_map(|(path, _)| carve(path, &plan.views, &protected))
             .collect();
         writable.extend(scratch.map(Path::to_path_buf));
-        writable.extend(
-            [
-                "/dev/null",
-                "/dev/zero",
-                "/dev/full",
-                "/dev/tty",
-                "/dev/pts",
-                "/dev/ptmx",
-            ]
-            .map(PathBuf::from),
-        );
+        writable.extend(DEVICES.iter().map(PathBuf::from));
         Self {
             readable,
             writable,

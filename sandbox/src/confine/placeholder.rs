@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 /// What is put in a name's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,30 @@ fn is_ours(metadata: &fs::Metadata) -> bool {
     metadata.mtime() == 0 && (metadata.is_dir() || metadata.len() <= 2)
 }
 
+/// Makes it beside its place and renames it there, so that nobody takes it for the user's before it
+/// is marked.
 fn make(path: &Path, shape: Shape) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let part = path.with_file_name(format!("{name}.quire-{}", std::process::id()));
+    let made = marked(&part, shape).and_then(|()| {
+        Ok(renameat_with(
+            CWD,
+            &part,
+            CWD,
+            path,
+            RenameFlags::NOREPLACE,
+        )?)
+    });
+    if made.is_err() {
+        let _ = fs::remove_dir(&part).or_else(|_| fs::remove_file(&part));
+    }
+    made
+}
+
+fn marked(path: &Path, shape: Shape) -> io::Result<()> {
     let file = match shape {
         Shape::Directory => {
             fs::DirBuilder::new().mode(0o755).create(path)?;

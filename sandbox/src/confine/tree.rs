@@ -340,7 +340,9 @@ impl Tree {
                 &mut ancillary,
                 RecvFlags::CMSG_CLOEXEC,
             ) {
-                Err(Errno::INTR) => {}
+                // A warden that ends before it has read every order resets the connection, and that
+                // is told, once, before its last word.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 result => break result?,
             }
         };

@@ -5,27 +5,23 @@
 //! command's tree is left.
 
 mod client;
+mod input;
 mod output;
+mod settle;
 
 use std::{
-    collections::VecDeque,
-    env,
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{
-            fs::{DirBuilderExt, PermissionsExt},
-            net::{UnixListener, UnixStream},
-        },
+        unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use quire_sandbox::{
     job::Stream,
-    record::{self, EXIT_FILE, ExitRecord, KEEPER_FILE, KeeperRecord, SOCKET_FILE},
+    record::{self, EXIT_FILE, ExitRecord, KEEPER_FILE, SOCKET_FILE},
     report::Report,
     spec::{JobSpec, Stdin},
     wire::{Decoder, Event, Order, Request},
@@ -37,7 +33,12 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-use self::{client::Client, output::Output};
+use self::{
+    client::Client,
+    input::Input,
+    output::Output,
+    settle::{Began, Home, receive_spec, settle},
+};
 use crate::{
     complain,
     confine::{
@@ -48,8 +49,6 @@ use crate::{
 
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// Most bytes that wait for the command to read them.
-const MOST_INPUT: usize = 1 << 20;
 /// Most connections at once; more wait to be accepted.
 const MOST_CLIENTS: usize = 64;
 
@@ -69,10 +68,7 @@ pub(crate) fn keep() -> i32 {
             return 2;
         }
     };
-    let began = Began {
-        instant: Instant::now(),
-        ms: unix_ms(),
-    };
+    let began = Began::now();
     let ready = settle(&spec, began).and_then(|home| {
         let client = first
             .try_clone()
@@ -89,106 +85,10 @@ pub(crate) fn keep() -> i32 {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Began {
-    instant: Instant,
-    ms: u64,
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
-}
-
-fn receive_spec(mut stream: &UnixStream) -> io::Result<(JobSpec, Decoder)> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut decoder = Decoder::default();
-    let mut bytes = [0; 16 << 10];
-    loop {
-        if let Some(frame) = decoder.next_frame().map_err(invalid)? {
-            return Ok((frame.json().map_err(invalid)?, decoder));
-        }
-        match stream.read(&mut bytes)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => decoder.feed(&bytes[..count]),
-        }
-    }
-}
-
-/// Where a keeper lives.
-struct Home {
-    directory: PathBuf,
-    listener: UnixListener,
-}
-
-/// Leaves the daemon's session, and makes the job's directory with all that says "this job runs".
-fn settle(spec: &JobSpec, began: Began) -> Result<Home, Event> {
-    let cannot = |what: &str, error: io::Error| Event::Refused(format!("cannot {what}: {error}"));
-    // Already the leader of a session when started by hand.
-    let _ = rustix::process::setsid();
-    sys::ignore_signal(libc::SIGPIPE);
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(|error| cannot("own processes", error.into()))?;
-    // Made whole beside its place and then renamed: nobody ever sees a job that is started but
-    // answers nowhere. The same file system keeps this and the command's doings in order, so that
-    // after a power loss a job without a directory has changed nothing there.
-    let part = spec
-        .directory
-        .with_extension(format!("new-{}", std::process::id()));
-    let settled = live_in(&part, began).and_then(|home| {
-        fs::rename(&part, &spec.directory)?;
-        Ok(home)
-    });
-    settled.map_err(|error| {
-        let _ = fs::remove_dir_all(&part);
-        match error.kind() {
-            io::ErrorKind::DirectoryNotEmpty
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::NotADirectory => Event::AlreadyStarted,
-            _ => cannot(&format!("make `{}`", spec.directory.display()), error),
-        }
-    })
-}
-
-fn live_in(directory: &Path, began: Began) -> io::Result<Home> {
-    // Left by a keeper of the same number that was killed in this moment.
-    let _ = fs::remove_dir_all(directory);
-    fs::DirBuilder::new().mode(0o700).create(directory)?;
-    // Whatever umask we were started with.
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    // From within, since the address of a socket has little room. We stay: the name changes, the
-    // directory does not.
-    env::set_current_dir(directory)?;
-    let listener = UnixListener::bind(SOCKET_FILE)?;
-    listener.set_nonblocking(true)?;
-    let here = PathBuf::from(".");
-    record::write(
-        &here,
-        KEEPER_FILE,
-        &KeeperRecord::of(std::process::id(), began.ms)?,
-    )?;
-    Ok(Home {
-        directory: here,
-        listener,
-    })
-}
-
 /// Where output comes from.
 struct Source {
     descriptor: OwnedFd,
     stream: Stream,
-}
-
-/// What the command will read.
-struct Input {
-    descriptor: Option<OwnedFd>,
-    waiting: VecDeque<u8>,
-    /// To be closed when nothing waits any more.
-    closing: bool,
 }
 
 struct Keeper {
@@ -235,11 +135,7 @@ impl Keeper {
             report: Report::default(),
             output,
             sources,
-            input: Input {
-                descriptor: input,
-                waiting: VecDeque::new(),
-                closing: false,
-            },
+            input: Input::new(input),
             clients: vec![client],
             signals,
             stop: Stop {
@@ -260,7 +156,7 @@ impl Keeper {
     fn take(&mut self, mut tree: Tree) -> io::Result<()> {
         if let Some(terminal) = tree.terminal.take() {
             set_nonblocking(&terminal)?;
-            self.input.descriptor = Some(terminal.try_clone()?);
+            self.input = Input::new(Some(terminal.try_clone()?));
             self.sources.push(Source {
                 descriptor: terminal,
                 stream: Stream::Stdout,
@@ -300,7 +196,7 @@ impl Keeper {
                 self.sources.remove(index);
             }
         }
-        self.feed();
+        self.input.feed();
         if ready.listener
             && let Ok((stream, _)) = self.home.listener.accept()
         {
@@ -336,15 +232,10 @@ impl Keeper {
                 PollFlags::IN,
             )
         }));
-        if let Some(descriptor) = self
-            .input
-            .descriptor
-            .as_ref()
-            .filter(|_| !self.input.waiting.is_empty())
-        {
-            interests.push((What::Input, descriptor.as_fd(), PollFlags::OUT));
+        if let Some(descriptor) = self.input.wants_room() {
+            interests.push((What::Input, descriptor, PollFlags::OUT));
         }
-        let may_ask = self.input.waiting.len() < MOST_INPUT;
+        let may_ask = !self.input.is_full();
         let clients = self.clients.iter().enumerate();
         interests.extend(clients.map(|(index, client)| {
             (
@@ -445,29 +336,6 @@ impl Keeper {
         }
     }
 
-    /// Gives the command what it can take now.
-    fn feed(&mut self) {
-        while let (Some(descriptor), (part @ [_, ..], _)) =
-            (&self.input.descriptor, self.input.waiting.as_slices())
-        {
-            match rustix::io::write(descriptor, part) {
-                Ok(count) => drop(self.input.waiting.drain(..count)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // The command closed its input.
-                Err(_) => self.close_input(),
-            }
-        }
-        if self.input.closing {
-            self.close_input();
-        }
-    }
-
-    fn close_input(&mut self) {
-        self.input.descriptor = None;
-        self.input.waiting.clear();
-    }
-
     fn welcome(&mut self, stream: UnixStream) {
         if let Ok(mut client) = Client::new(stream, Decoder::default()) {
             client.tell(&Event::Started(self.report.clone()));
@@ -493,12 +361,11 @@ impl Keeper {
 
     fn carry_out(&mut self, request: Request, index: usize) -> Event {
         match request {
-            Request::Write(_) if self.input.descriptor.is_none() || self.input.closing => {
+            Request::Write(_) if !self.input.is_open() => {
                 Event::Denied("its standard input is closed".to_owned())
             }
             Request::Write(bytes) => {
-                self.input.waiting.extend(bytes);
-                self.feed();
+                self.input.write(&bytes);
                 Event::Done
             }
             Request::Order(order) => self.obey(order, index),
@@ -511,15 +378,7 @@ impl Keeper {
                 self.clients[index].tell(&Event::Started(self.report.clone()));
                 self.clients[index].tell(&Event::Grew(self.output.total()));
             }
-            Order::CloseStdin => {
-                self.input.closing = true;
-                // A terminal is not closed: its end of input is a character.
-                if self.terminal().is_some() {
-                    self.input.closing = false;
-                    self.input.waiting.push_back(4);
-                }
-                self.feed();
-            }
+            Order::CloseStdin => self.input.close(),
             Order::Resize(size) => {
                 let size = Winsize {
                     ws_row: size.rows,
@@ -527,7 +386,11 @@ impl Keeper {
                     ws_xpixel: 0,
                     ws_ypixel: 0,
                 };
-                match self.terminal().map(|terminal| tcsetwinsize(terminal, size)) {
+                match self
+                    .input
+                    .terminal()
+                    .map(|terminal| tcsetwinsize(terminal, size))
+                {
                     Some(Ok(())) => {}
                     Some(Err(error)) => {
                         return Event::Denied(format!("cannot resize the terminal: {error}"));
@@ -540,13 +403,6 @@ impl Keeper {
             Order::Stop => self.stop(),
         }
         Event::Done
-    }
-
-    fn terminal(&self) -> Option<&OwnedFd> {
-        self.input
-            .descriptor
-            .as_ref()
-            .filter(|descriptor| rustix::termios::isatty(descriptor))
     }
 
     fn tell(&mut self, event: &Event) {

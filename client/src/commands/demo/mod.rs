@@ -6,11 +6,12 @@
 
 use std::process::Command;
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use quire_proto::{
     id::TurnId,
     v1::{ClientWorld, PromptItem, Session, ShutdownMode, TurnServicePromptRequest},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     Done, daemon, diff,
@@ -72,9 +73,22 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         },
         ends: context.ends,
     };
+    // Heard from here on, but a daemon that is being started is waited for: one that nobody waits
+    // for could not be told to end.
+    let mut signals = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ]
+    .into_iter()
+    .filter_map(|kind| signal(kind).ok())
+    .collect::<Vec<_>>();
+    let link = Link::open(&inside.host, inside.who("demo")).await;
+    let played = async { play(&arguments, &project, &inside, (link?, paint)).await };
     let played = tokio::select! {
-        played = play(&arguments, &project, &inside, paint) => played,
-        () = asked_to_end() => Err(Failure::silent(Exit::Interrupted)),
+        biased;
+        () = any(&mut signals) => Err(Failure::silent(Exit::Interrupted)),
+        played = played => played,
     };
     let stopped = daemon::stop(&inside, ShutdownMode::Now).await;
     if arguments.keep {
@@ -86,13 +100,17 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
     played.and(stopped.map(drop))
 }
 
-async fn play(arguments: &Arguments, project: &Project, context: &Context, paint: Paint) -> Done {
+async fn play(
+    arguments: &Arguments,
+    project: &Project,
+    context: &Context,
+    (mut link, paint): (Link, Paint),
+) -> Done {
     context::print(format!(
         "A project with a failing test: {}\n\n",
         project.code().display()
     ))?;
     let world = demo_world(project)?;
-    let mut link = Link::open(&context.host, context.who("demo")).await?;
     let options = SessionOptions {
         model: Some(project::MODEL.into()),
         ..SessionOptions::default()
@@ -174,16 +192,10 @@ fn demo_world(project: &Project) -> Result<ClientWorld, Failure> {
     Ok(world)
 }
 
-/// Ctrl-C is heard by the turn; these end the demo, which then still cleans up.
-async fn asked_to_end() {
-    let (Ok(mut term), Ok(mut hangup)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = hangup.recv() => {}
+/// Returns when any of the signals has come.
+async fn any(signals: &mut [Signal]) {
+    let mut waits: FuturesUnordered<_> = signals.iter_mut().map(Signal::recv).collect();
+    if waits.next().await.is_none() {
+        std::future::pending::<()>().await;
     }
 }

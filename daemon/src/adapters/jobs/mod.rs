@@ -285,7 +285,7 @@ impl Jobs {
                 JobState::Running(_) => match connect(&directory).await {
                     Ok(stream) => {
                         if let Ok(connection) = Connection::open(stream, directory.clone()).await {
-                            return Ok(Attached::Running(connection));
+                            return Ok(Attached::from(connection));
                         }
                     }
                     Err(error) => return unanswered(&directory, error),
@@ -404,6 +404,18 @@ enum Attached {
     Ended(Box<ExitRecord>),
     Unknown,
     NeverStarted,
+}
+
+impl From<Connection> for Attached {
+    /// The keeper may have died before its first word.
+    fn from(connection: Connection) -> Self {
+        let ended = connection.progress().borrow().ended.clone();
+        match ended {
+            None => Self::Running(connection),
+            Some(Ended::Exit(record)) => Self::Ended(record),
+            Some(Ended::Unknown) => Self::Unknown,
+        }
+    }
 }
 
 /// What a keeper is that lived a moment ago and now answers nobody.

@@ -8,13 +8,25 @@ use std::{ffi::OsString, process::ExitCode};
 
 use toml::Value;
 
-use super::world::{Answer, Failure, World, say, words};
+use super::world::{Answer, Failure, World, asks_for_manual, say, words};
 use crate::{
     adapters::config::{FileState, Loaded, check as check_files},
     pure::config::{Config, Merged, Problems, resolve::resolve, schema, split_key, value_at},
 };
 
-const USAGE: &str = "usage: quired config path | get [KEY] [--origin] | check";
+const USAGE: &str = "usage: quire config path | get [KEY] [--origin] | check";
+
+const MANUAL: &str = "\
+usage: quire config path
+       quire config get [KEY] [--origin]
+       quire config check
+
+path   prints where your configuration file is
+get    prints what holds, all layers considered; with --origin, which layer said so
+check  looks for mistakes in every layer; ends with 4 if there are any
+
+examples: quire config get policy.sandbox --origin
+          $EDITOR \"$(quire config path)\" && quire config check";
 
 /// Runs the command with the arguments after `config`.
 ///
@@ -23,6 +35,9 @@ const USAGE: &str = "usage: quired config path | get [KEY] [--origin] | check";
 #[must_use]
 pub fn config(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = words(arguments);
+    if asks_for_manual(&arguments) {
+        return say(Ok(Answer::manual(MANUAL)));
+    }
     say(World::here().and_then(|world| run(&arguments, &world)))
 }
 
@@ -262,13 +277,13 @@ mod tests {
                 "get a b",
                 2,
                 "",
-                "usage: quired config path | get [KEY] [--origin] | check\n",
+                "usage: quire config path | get [KEY] [--origin] | check\n",
             ),
             (
                 "",
                 2,
                 "",
-                "usage: quired config path | get [KEY] [--origin] | check\n",
+                "usage: quire config path | get [KEY] [--origin] | check\n",
             ),
             (
                 "check",

@@ -17,7 +17,13 @@ use crate::{
     pure::patch::Patch,
 };
 
-const USAGE: &str = "usage: quired patch [--check] < PATCH";
+const USAGE: &str = "\
+usage: quire patch [--check] < PATCH
+
+Applies a patch (`*** Begin Patch` ... `*** End Patch`) in this directory: all of it or nothing.
+--check changes nothing and prints the diff.
+
+example: quire patch --check < fix.patch";
 
 /// Runs the command with the arguments after `patch`. Prints `Success.` and a line for each file,
 /// or one line on stderr.
@@ -30,8 +36,14 @@ pub fn patch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     for argument in arguments {
         if argument == "--check" {
             check = true;
+        } else if argument == "--help" || argument == "-h" {
+            let _ = writeln!(io::stdout().lock(), "{USAGE}");
+            return ExitCode::SUCCESS;
         } else {
-            report(USAGE);
+            let argument = argument.to_string_lossy();
+            report(&format!(
+                "`{argument}` is not an option: usage: quire patch [--check] < PATCH"
+            ));
             return ExitCode::from(2);
         }
     }

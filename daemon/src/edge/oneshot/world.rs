@@ -64,6 +64,21 @@ pub(super) struct Answer {
     pub(super) code: u8,
 }
 
+impl Answer {
+    /// The manual of a command, for those who ask for it.
+    pub(super) fn manual(text: &str) -> Self {
+        Self {
+            out: format!("{text}\n"),
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether the words ask for the manual.
+pub(super) fn asks_for_manual(words: &[String]) -> bool {
+    words.iter().any(|word| word == "--help" || word == "-h")
+}
+
 /// Why a command did nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use quire_proto::{
     id::{ApprovalId, ItemId},
     v1::{
-        Access, ActivityKind, ApprovalAnswer, ClientRef, FileChange, Intent, Outcome, QueuedPrompt, Rule,
-        event::Body, item,
+        Access, ActivityKind, ApprovalAnswer, ClientRef, FileChange, Intent, Outcome, QueuedPrompt,
+        Rule, event::Body, item,
     },
 };
 

@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        Access, ActivityKind, ApprovalAnswer, ApprovalDecided, ClientRef, Item,
-        ItemCompleted, ItemStatus, NoticeItem, NoticeLevel, PromptMode, QueuedPrompt,
-        StopReason, TurnEnded, TurnStarted, event::Body, item,
+        Access, ActivityKind, ApprovalAnswer, ApprovalDecided, ClientRef, Item, ItemCompleted,
+        ItemStatus, NoticeItem, NoticeLevel, PromptMode, QueuedPrompt, StopReason, TurnEnded,
+        TurnStarted, event::Body, item,
     },
 };
 

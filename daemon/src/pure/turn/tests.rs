@@ -11,7 +11,7 @@ use quire_proto::v1::{
 use super::{resume::Remains, *};
 use crate::pure::{
     request::{Frame, request},
-    sample::{SampleErrorKind, Stop},
+    sample::{Call, Delta, SampleError, SampleErrorKind, Stop},
 };
 
 /// A session played through by hand.

@@ -11,9 +11,15 @@ use std::{ffi::OsString, process::ExitCode};
 
 use serde::Serialize;
 
-use super::world::{Answer, Failure, World, say, words};
+use super::world::{Answer, Failure, World, asks_for_manual, say, words};
 
-const USAGE: &str = "usage: quired doctor [--json]";
+const USAGE: &str = "usage: quire doctor [--json]";
+
+const MANUAL: &str = "\
+usage: quire doctor [--json]
+
+Looks at everything that Quire needs here and says what to do about what is missing.
+Ends with 1 if something will not work.";
 
 /// Runs the command with the arguments after `doctor`.
 ///
@@ -22,6 +28,9 @@ const USAGE: &str = "usage: quired doctor [--json]";
 #[must_use]
 pub fn doctor(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = words(arguments);
+    if asks_for_manual(&arguments) {
+        return say(Ok(Answer::manual(MANUAL)));
+    }
     let json = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => false,
         ["--json"] => true,
