@@ -23,8 +23,9 @@ use std::{
 use quire_tests::{
     binaries::binaries,
     exchange::post,
-    home::{Home, Process},
+    home::Home,
     model::{MockModel, Reply, Request, Wire},
+    processes::Process,
 };
 
 /// Runs of each figure of start and end.

@@ -11,12 +11,14 @@ use std::{
 
 use quire_proto::home::DaemonRecord;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     binaries::binaries,
     model::{MockModel, Wire},
     process::Invocation,
+    processes::{self, Process, alive},
     terminal::Terminal,
     wait,
 };
@@ -27,17 +29,6 @@ pub const KEY_VARIABLE: &str = "MOCK_API_KEY";
 /// A private home. Dropping it stops its daemon, then whatever else still carries its path.
 pub struct Home {
     directory: TempDir,
-}
-
-/// A living process that belongs to a [`Home`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Process id.
-    pub pid: Pid,
-    /// Its command line, words joined by blanks; its name when it has none.
-    pub command: String,
-    /// The program it runs; empty when the kernel won't say.
-    pub program: PathBuf,
 }
 
 impl Home {
@@ -173,9 +164,8 @@ impl Home {
     /// The living daemon.
     #[must_use]
     pub fn daemon(&self) -> Option<Pid> {
-        let pid = Pid::from_raw(i32::try_from(self.record()?.pid).ok()?)?;
-        let own = self.processes().into_iter().any(|one| one.pid == pid);
-        own.then_some(pid)
+        let record = self.record()?;
+        processes::is(record.pid, record.start_time)
     }
 
     /// Kills the daemon as a crash would, and waits until it is gone.
@@ -190,16 +180,20 @@ impl Home {
     }
 
     /// Every living process that carries this home's path in its program, arguments, directory or
-    /// environment: clients, daemon, keepers, and commands, which have it in `HOME` at least.
+    /// environment: clients, daemon, keepers, and commands, which have it in `HOME` at least. Daemon
+    /// and keepers hide from other processes of an ordinary user; they are known by what they wrote
+    /// about themselves.
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter_map(Pid::from_raw)
-            .filter(|pid| alive(*pid))
-            .filter_map(|pid| carries(pid, self.root()))
-            .collect()
+        let keepers = fs::read_dir(self.paths().jobs()).into_iter().flatten();
+        let keepers = keepers.flatten().filter_map(|job| {
+            let record = fs::read(job.path().join("keeper.json")).ok()?;
+            let record: Value = serde_json::from_slice(&record).ok()?;
+            let pid = u32::try_from(record["pid"].as_u64()?).ok()?;
+            processes::is(pid, record["start_time"].as_u64()?)
+        });
+        let known: Vec<_> = keepers.chain(self.daemon()).collect();
+        processes::carrying(self.root(), &known)
     }
 
     fn stop(&self) {
@@ -264,40 +258,6 @@ pub fn provider(base_url: &str, wire: Wire) -> String {
         "model = \"mock/scripted\"\n\n[providers.mock]\nwire = \"{wire}\"\n\
          base_url = \"{base_url}\"\napi_key_env = \"{KEY_VARIABLE}\"\n"
     )
-}
-
-/// Whether a process exists and is more than an unreaped entry.
-#[must_use]
-pub fn alive(pid: Pid) -> bool {
-    let stat = fs::read_to_string(proc_path(pid, "stat")).unwrap_or_default();
-    // The name in parentheses may itself hold parentheses and blanks.
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some(None | Some('Z' | 'X')))
-}
-
-fn carries(pid: Pid, root: &Path) -> Option<Process> {
-    let mark = root.as_os_str().as_encoded_bytes();
-    let command = fs::read(proc_path(pid, "cmdline")).unwrap_or_default();
-    let environment = fs::read(proc_path(pid, "environ")).unwrap_or_default();
-    let program = fs::read_link(proc_path(pid, "exe")).unwrap_or_default();
-    let place = fs::read_link(proc_path(pid, "cwd")).unwrap_or_default();
-    let contains = |bytes: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
-    let marked = program.starts_with(root)
-        || place.starts_with(root)
-        || contains(&command)
-        || contains(&environment);
-    let words = String::from_utf8_lossy(&command).replace('\0', " ");
-    marked.then(|| Process {
-        pid,
-        command: words.trim_end().to_owned(),
-        program,
-    })
-}
-
-fn proc_path(pid: Pid, file: &str) -> PathBuf {
-    Path::new("/proc")
-        .join(pid.as_raw_nonzero().to_string())
-        .join(file)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod home;
 pub mod layers;
 pub mod model;
 pub mod process;
+pub mod processes;
 pub mod repo;
 pub mod rpc;
 pub mod skip;

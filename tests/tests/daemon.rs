@@ -21,7 +21,8 @@ fn many_clients_at_once_start_one_daemon() {
         assert_eq!(client.code, 0, "{}", client.stderr);
     }
     let all = home.processes();
-    let daemons = all.iter().filter(|one| one.program == binaries().quired());
+    let quired = binaries().quired().display().to_string();
+    let daemons = all.iter().filter(|one| one.command.starts_with(&quired));
     assert_eq!(daemons.count(), 1, "{all:#?}");
 }
 
