@@ -65,7 +65,7 @@ impl StartLock {
     ///
     /// When the state directory cannot be used, or another client holds the lock for too long.
     pub async fn take(home: &Home) -> Result<Self, Failure> {
-        home.check_sockets()
+        home.check()
             .map_err(|error| no_daemon(format!("the daemon cannot start: {error}")))?;
         make_directories(home)?;
         let path = home.start_lock_file();

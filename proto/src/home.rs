@@ -6,6 +6,7 @@
 
 use std::{
     env, fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,29 @@ pub const SOCKET_NAME: &str = "quire.sock";
 #[must_use]
 pub fn socket_fits(path: &Path) -> bool {
     path.as_os_str().len() <= SOCKET_PATH_MAX
+}
+
+/// What stands in a state directory: by any of these one is known.
+const OURS: [&str; 6] = [
+    "quire.db",
+    "config.toml",
+    "AGENTS.md",
+    "daemon",
+    "jobs",
+    "log",
+];
+
+/// Whether `path` is open to others and holds things, but nothing of Quire's.
+fn is_foreign(path: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(path) else {
+        return false;
+    };
+    let open = metadata.permissions().mode() & 0o077 != 0;
+    let ours = OURS
+        .iter()
+        .any(|name| path.join(name).symlink_metadata().is_ok());
+    let holds = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    open && holds && !ours
 }
 
 /// The directories of one user.
@@ -48,6 +72,12 @@ pub enum HomeError {
         .0.display()
     )]
     LongSocketPath(PathBuf),
+    /// The directory is open to others and full of other things, such as a home.
+    #[error(
+        "`{}` is open to others and holds other things: set `QUIRE_HOME` to an empty directory, or to one of mode 700",
+        .0.display()
+    )]
+    NotOurs(PathBuf),
 }
 
 impl Home {
@@ -206,12 +236,16 @@ impl Home {
             .collect()
     }
 
-    /// Refuses a home where no socket fits, before anything is made there.
+    /// Refuses a home that will not do, before anything is made there.
     ///
     /// # Errors
     ///
-    /// [`HomeError::LongSocketPath`].
-    pub fn check_sockets(&self) -> Result<(), HomeError> {
+    /// [`HomeError::LongSocketPath`] when no socket fits, [`HomeError::NotOurs`] for a directory whose
+    /// closing would break what lives there.
+    pub fn check(&self) -> Result<(), HomeError> {
+        if is_foreign(&self.state) {
+            return Err(HomeError::NotOurs(self.state.clone()));
+        }
         let shortest = self
             .sockets()
             .into_iter()
@@ -287,12 +321,26 @@ mod tests {
     fn a_home_too_deep_for_a_socket_is_refused() {
         let deep = Path::new("/").join("d".repeat(SOCKET_PATH_MAX));
         let home = Home::under(deep).unwrap_or_else(|error| panic!("{error}"));
-        assert!(matches!(
-            home.check_sockets(),
-            Err(HomeError::LongSocketPath(_))
-        ));
+        assert!(matches!(home.check(), Err(HomeError::LongSocketPath(_))));
         let home = Home::under("/q".into()).unwrap_or_else(|error| panic!("{error}"));
-        assert!(home.check_sockets().is_ok());
+        assert!(home.check().is_ok());
+    }
+
+    #[test]
+    fn a_directory_of_other_things_is_not_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let home = Home::under(path.clone()).unwrap();
+        let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o755);
+        assert!(home.check().is_ok(), "an empty one may be taken");
+        fs::write(path.join("photo.jpg"), "").unwrap();
+        assert!(matches!(home.check(), Err(HomeError::NotOurs(_))));
+        set_mode(0o700);
+        assert!(home.check().is_ok(), "nobody loses anything");
+        set_mode(0o755);
+        fs::write(home.config_file(), "").unwrap();
+        assert!(home.check().is_ok(), "it is Quire's");
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    env,
+    env, fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use futures_util::future::BoxFuture;
@@ -35,8 +36,11 @@ pub struct Configured {
     opened: Arc<Mutex<HashMap<String, Open>>>,
 }
 
-/// A model and the endpoint it was made of.
-type Open = (Endpoint, Arc<dyn Model>);
+/// A model, and what it was made of: the endpoint, and the script as it was.
+type Open = (Endpoint, Option<Stamp>, Arc<dyn Model>);
+
+/// Tells a file that was changed.
+type Stamp = (SystemTime, u64);
 
 impl Configured {
     /// Models from the files at `places` and keys from this process's environment.
@@ -130,14 +134,15 @@ impl Configured {
     fn open_once(&self, name: String, endpoint: Endpoint) -> Result<Arc<dyn Model>, SampleError> {
         // Nothing under the lock can leave the map half changed.
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, model)) = opened.get(&name)
-            && *known == endpoint
+        let stamp = endpoint.script.as_deref().and_then(stamp);
+        if let Some((known, then, model)) = opened.get(&name)
+            && (known, then) == (&endpoint, &stamp)
         {
             return Ok(model.clone());
         }
         let model = model::open(endpoint.clone())
             .map_err(|error| SampleError::new(SampleErrorKind::Configuration, sentence(&error)))?;
-        opened.insert(name, (endpoint, model.clone()));
+        opened.insert(name, (endpoint, stamp, model.clone()));
         Ok(model)
     }
 }
@@ -171,7 +176,20 @@ fn refused(error: &ModelError) -> SampleError {
 /// An error with its causes.
 fn sentence(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        // Some say their cause themselves.
+        if text.ends_with(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// What the catalogue knows, with what configuration knows better.

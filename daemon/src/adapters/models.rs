@@ -348,9 +348,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_in_the_environment_is_enough() {
-        let keys = environment(&[("ANTHROPIC_API_KEY", "k")]);
+        let keys = environment(&[("OPENROUTER_API_KEY", "k")]);
         let chosen = choose(&config(NOWHERE), &[&keys]).await.unwrap();
-        assert_eq!(chosen.provider, "anthropic");
+        assert_eq!(chosen.provider, "openrouter");
     }
 
     #[tokio::test]

@@ -10,7 +10,10 @@ use std::{
 
 use quire_proto::{
     id::{RequestId, SessionId},
-    v1::{Approval, ClientRef, Event, Session, SessionCreated, SessionState, event::Body},
+    v1::{
+        Approval, ClientRef, Event, Item, ItemCompleted, ItemStatus, NoticeItem, NoticeLevel,
+        Session, SessionCreated, SessionState, event::Body, item::Kind,
+    },
 };
 
 use crate::{
@@ -38,6 +41,17 @@ struct Living {
     making: u32,
     /// The daemon is about to end.
     closed: bool,
+}
+
+/// A session to be made.
+#[derive(Clone, Debug, Default)]
+pub struct New {
+    /// Its first event.
+    pub created: SessionCreated,
+    /// What its people should know from the start.
+    pub notices: Vec<String>,
+    /// The world of its client.
+    pub surroundings: Surroundings,
 }
 
 /// Why no session could be given.
@@ -120,9 +134,13 @@ impl Registry {
         &self,
         request: &RequestId,
         by: Option<ClientRef>,
-        created: SessionCreated,
-        surroundings: Surroundings,
+        new: New,
     ) -> Result<Session, StoreError> {
+        let New {
+            created,
+            notices,
+            surroundings,
+        } = new;
         let _making = Making::begin(self)?;
         let id = SessionId::random();
         let event = Event {
@@ -134,7 +152,12 @@ impl Registry {
         };
         let mut transcript = Transcript::of(id.as_str());
         transcript.apply(&event);
-        let events = [event];
+        let mut events = vec![event];
+        for text in notices {
+            let event = warning(&transcript, text);
+            transcript.apply(&event);
+            events.push(event);
+        }
         let made = self
             .world
             .store
@@ -247,7 +270,7 @@ impl Registry {
         let _opening = self.opening.lock().await;
         let session = handle.look().await?.session;
         if session.running_turn != 0 {
-            return Err(Refusal::Busy {
+            return Err(Refusal::Running {
                 turn: session.running_turn,
             });
         }
@@ -339,6 +362,31 @@ impl<'a> Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         self.0.living().making -= 1;
+    }
+}
+
+/// An event that tells people something about a session that is being made.
+fn warning(transcript: &Transcript, text: String) -> Event {
+    let notice = NoticeItem {
+        level: NoticeLevel::Warning.into(),
+        text,
+        for_model: false,
+    };
+    let now = session::now_ms();
+    let item = Item {
+        id: transcript.next_item().get(),
+        status: ItemStatus::Completed.into(),
+        started_ms: now,
+        ended_ms: now,
+        kind: Some(Kind::Notice(notice)),
+        ..Item::default()
+    };
+    let body = Body::ItemCompleted(ItemCompleted { item: Some(item) });
+    Event {
+        seq: transcript.head() + 1,
+        time_ms: now,
+        body: Some(body),
+        ..Event::default()
     }
 }
 

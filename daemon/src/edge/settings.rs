@@ -43,6 +43,8 @@ pub struct Settled {
     pub model: String,
     /// Whole.
     pub policy: Policy,
+    /// What of the configuration does not hold, and why.
+    pub notices: Vec<String>,
 }
 
 impl Settings {
@@ -90,6 +92,7 @@ impl Settings {
             workspace,
             model: name,
             policy: settled,
+            notices: loaded.merged.notices,
         })
     }
 

@@ -3,8 +3,9 @@
 use quire_proto::{
     id::ApprovalId,
     v1::{
-        Approval, ApprovalAnswer, NoticeItem, NoticeLevel, PromptItem, PromptMode, PromptQueued,
-        PromptRemoved, QueuedPrompt, SessionChanged, SessionState, StopReason, event::Body,
+        Approval, ApprovalAnswer, ApprovalVerdict, NoticeItem, NoticeLevel, PromptItem, PromptMode,
+        PromptQueued, PromptRemoved, QueuedPrompt, SessionChanged, SessionState, StopReason,
+        event::Body,
     },
 };
 
@@ -211,6 +212,13 @@ impl Actor {
                 return Ok(known.clone());
             }
             return Err(Refusal::Answered(Box::new(answered.clone())));
+        }
+        let always = matches!(
+            answer.verdict(),
+            ApprovalVerdict::Session | ApprovalVerdict::Rule
+        );
+        if always && known.rule.is_none() {
+            return Err(Refusal::NoRule);
         }
         let answer = ApprovalAnswer {
             by: caller.by,

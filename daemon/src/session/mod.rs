@@ -105,6 +105,15 @@ pub enum Refusal {
     /// Several approvals are pending and none was named.
     #[error("{0} approvals are pending: name one by its number")]
     ManyApprovals(usize),
+    /// "Always" was answered where no rule could say it safely.
+    #[error("no rule can be made of this call: approve it once, or deny it")]
+    NoRule,
+    /// A turn runs, and what was asked wants none to.
+    #[error("turn {turn} is running: interrupt it first")]
+    Running {
+        /// The running turn.
+        turn: u64,
+    },
     /// The prompt is not in the queue.
     #[error("that prompt is not in the queue any more")]
     NotQueued,

@@ -90,6 +90,22 @@ impl Files {
         write_whole(&path, &text)
     }
 
+    /// Writes again what someone removed or changed.
+    pub(super) fn keep(&self, instance: &Instance, token: &Token) -> Result<(), StartError> {
+        let token_is_there = self.0.token().is_ok_and(|there| there == token.0);
+        if !token_is_there {
+            write_whole(&self.0.token_file(), format!("{}\n", token.0).as_bytes())?;
+        }
+        if self
+            .0
+            .record()
+            .is_ok_and(|there| there == instance.record())
+        {
+            return Ok(());
+        }
+        self.write_record(instance)
+    }
+
     pub(super) fn remove(&self) {
         for path in [self.0.record_file(), self.0.token_file()] {
             let _gone = fs::remove_file(path);

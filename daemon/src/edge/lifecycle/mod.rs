@@ -21,9 +21,10 @@ mod socket;
 
 use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, future::BoxFuture};
 use quire_proto::{home::Home, v1};
-use tokio::{net::UnixListener, task::JoinHandle, time};
+use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle, time};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 pub use error::StartError;
@@ -49,7 +50,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// How long open calls may go on when everything else has settled.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Between two looks whether the state directory is still there.
+/// Between two looks whether the state directory and the socket are still there.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Where the daemon runs.
@@ -126,7 +127,7 @@ where
     process::harden();
     process::detach(mode).map_err(StartError::System)?;
     let home = Home::find()?;
-    home.check_sockets()?;
+    home.check()?;
     directory::make_all(&home)?;
     // Dropped last: the next daemon must not start before this one has left.
     let lock = Lock::take(&home)?;
@@ -155,7 +156,14 @@ struct Opened {
     // Their files go in this order, should the daemon not get to run.
     files: Files,
     socket: Socket,
+    /// Connections, whichever socket they came to.
+    arrivals: mpsc::Sender<io::Result<peers::Connection>>,
+    /// Taken by the server.
+    arriving: Option<mpsc::Receiver<io::Result<peers::Connection>>>,
 }
+
+/// Connections that may wait for the server.
+const ARRIVALS: usize = 16;
 
 impl Opened {
     async fn new<Open>(home: Home, open: Open) -> Result<Self, StartError>
@@ -176,12 +184,15 @@ impl Opened {
             connections: Connections::default(),
         };
         let served = open(start.clone()).await.map_err(StartError::Open)?;
+        let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         Ok(Self {
             start,
             served,
             token,
             files,
             socket,
+            arrivals,
+            arriving: Some(arriving),
         })
     }
 
@@ -198,15 +209,39 @@ impl Opened {
         );
         readiness.ready();
 
-        let engine = &*self.served.engine;
-        let idle = idle::wait(engine, &self.start.connections, self.served.idle_exit);
+        let engine = self.served.engine.clone();
+        let connections = self.start.connections.clone();
+        let idle = idle::wait(&*engine, &connections, self.served.idle_exit);
+        let shutdown = shutdown.clone();
         tokio::select! {
             () = shutdown.draining() => {}
             () = idle => shutdown.drain("nobody needs the daemon"),
-            () = lost(&lock) => shutdown.drain("the state directory is gone"),
+            () = self.stay_found(&lock) => shutdown.drain("the state directory is gone"),
         }
         self.end(server).await;
         Ok(())
+    }
+
+    /// Makes socket, record and token again when someone removes them, as logind does with a runtime
+    /// directory at the last logout. Returns when the state directory itself was removed.
+    async fn stay_found(&mut self, lock: &Lock) {
+        while lock.holds() {
+            if let Err(error) = self.check_found() {
+                let error = error::sentence(&error);
+                tracing::error!(error, "clients cannot find the daemon");
+            }
+            time::sleep(LOOK).await;
+        }
+    }
+
+    fn check_found(&mut self) -> Result<(), StartError> {
+        if !self.socket.is_there() {
+            tracing::warn!(path = %self.socket.path.display(), "the socket is gone: another is made");
+            self.socket.replace(socket::listen(&self.start.home)?);
+            self.start.instance.socket.clone_from(&self.socket.path);
+            self.open_door()?;
+        }
+        self.files.keep(&self.start.instance, &self.token)
     }
 
     /// Nobody new comes; who is here may finish; what was written is on disk.
@@ -239,8 +274,10 @@ impl Opened {
             .add_service(reflection.0)
             .add_service(reflection.1)
             .guarded_by(self.token.clone());
-        let listener = self.listener().map_err(StartError::System)?;
-        let incoming = peers::accept(listener, self.start.connections.clone());
+        self.open_door()?;
+        let incoming = self.arriving.take().map(ReceiverStream::new);
+        let incoming = incoming.ok_or_else(|| io::Error::other("the daemon serves already"));
+        let incoming = incoming.map_err(StartError::System)?;
         let shutdown = self.start.shutdown.clone();
         let draining = async move {
             shutdown.draining().await;
@@ -255,18 +292,27 @@ impl Opened {
         Ok(tokio::spawn(serving))
     }
 
+    /// Lets in who comes to the socket.
+    fn open_door(&mut self) -> Result<(), StartError> {
+        let listener = self.listener().map_err(StartError::System)?;
+        let coming = peers::accept(listener, self.start.connections.clone());
+        let arrivals = self.arrivals.clone();
+        tokio::spawn(async move {
+            let mut coming = std::pin::pin!(coming);
+            while let Some(connection) = coming.next().await {
+                if arrivals.send(connection).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
     fn listener(&mut self) -> io::Result<UnixListener> {
         let taken = io::Error::other("the socket serves already");
         let listener = self.socket.listener.take().ok_or(taken)?;
         listener.set_nonblocking(true)?;
         UnixListener::from_std(listener)
-    }
-}
-
-/// Returns when the state directory was removed under the daemon.
-async fn lost(lock: &Lock) {
-    while lock.holds() {
-        time::sleep(LOOK).await;
     }
 }
 

@@ -19,9 +19,22 @@ pub(super) struct Socket {
     pub(super) path: PathBuf,
     /// Taken by the one who accepts.
     pub(super) listener: Option<UnixListener>,
+    /// Device and inode of the file that was made.
+    identity: Option<(u64, u64)>,
 }
 
 impl Socket {
+    /// Whether clients still find this socket at its path.
+    pub(super) fn is_there(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
+
+    /// Takes the place of a socket that is no longer there, whose file must not be removed again.
+    pub(super) fn replace(&mut self, new: Self) {
+        self.path.clear();
+        *self = new;
+    }
+
     /// Removes the file, so that nobody new finds the daemon.
     pub(super) fn remove(&self) {
         let _gone = fs::remove_file(&self.path);
@@ -68,9 +81,15 @@ fn listen_in(home: &Home, directory: &Path) -> Result<Socket, StartError> {
     let socket = Socket {
         path: path.clone(),
         listener: Some(listener),
+        identity: identity(&path),
     };
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(socket)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// The runtime directory itself is not ours to narrow: it must be private already.

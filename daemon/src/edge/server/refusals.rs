@@ -65,6 +65,8 @@ impl From<Refusal> for Status {
             Refusal::Answered(_) => refuse(Code::FailedPrecondition, "ANSWERED", message),
             Refusal::NoApproval => refuse(Code::NotFound, "NO_APPROVAL", message),
             Refusal::ManyApprovals(_) => refuse(Code::InvalidArgument, "AMBIGUOUS", message),
+            Refusal::NoRule => refuse(Code::FailedPrecondition, "NO_RULE", message),
+            Refusal::Running { .. } => refuse(Code::FailedPrecondition, "BUSY", message),
             Refusal::NotQueued => refuse(Code::NotFound, "NOT_QUEUED", message),
             Refusal::Store(error) => error.into(),
             Refusal::Closed => refuse(Code::Unavailable, "CLOSED", message),

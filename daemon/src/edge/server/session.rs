@@ -28,7 +28,11 @@ use super::{
 };
 use crate::{
     adapters::{jobs::Jobs, store::Listing},
-    edge::{registry::with_clients, settings::Wish, status::refuse},
+    edge::{
+        registry::{New, with_clients},
+        settings::Wish,
+        status::refuse,
+    },
     session::{Change, Surroundings},
 };
 
@@ -72,14 +76,15 @@ impl SessionService for Services {
             policy: Some(settled.policy),
             ..SessionCreated::default()
         };
+        let new = New {
+            created,
+            notices: settled.notices,
+            surroundings,
+        };
         let request_id = caller.request_id.parse().map_err(bad_id)?;
         let sessions = self.sessions.clone();
         let by = caller.by;
-        let making = async move {
-            Ok(sessions
-                .create(&request_id, by, created, surroundings)
-                .await?)
-        };
+        let making = async move { Ok(sessions.create(&request_id, by, new).await?) };
         let session = Some(carried_out(making).await?);
         Ok(Response::new(SessionServiceCreateResponse { session }))
     }

@@ -26,6 +26,15 @@ pub enum Wire {
 pub struct UnknownWire(pub String);
 
 impl Wire {
+    /// Whether this version can speak it, and not only name it.
+    #[must_use]
+    pub fn is_spoken(self) -> bool {
+        match self {
+            Self::Responses | Self::Chat | Self::Script => true,
+            Self::Messages | Self::Gemini => false,
+        }
+    }
+
     /// Every wire format, in the order they are listed to people.
     pub const ALL: [Self; 5] = [
         Self::Responses,

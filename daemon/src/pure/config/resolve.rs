@@ -238,8 +238,10 @@ pub fn cloud_default(
     providers: &BTreeMap<String, Provider>,
     has: impl Fn(&str) -> bool,
 ) -> Option<String> {
+    let spoken = |provider: &&Provider| provider.wire.is_some_and(Wire::is_spoken);
     let found = CLOUD_DEFAULTS.iter().find(|(name, _)| {
-        let variable = providers.get(*name).and_then(|p| p.api_key_env.as_deref());
+        let provider = providers.get(*name).filter(spoken);
+        let variable = provider.and_then(|provider| provider.api_key_env.as_deref());
         variable.is_some_and(|variable| !variable.is_empty() && has(variable))
     });
     found.map(|(provider, model)| format!("{provider}/{model}"))
@@ -269,7 +271,7 @@ pub fn first_listed(body: &str) -> Option<String> {
 #[must_use]
 pub fn no_model() -> ModelError {
     let message = "no model is configured, and none was found\n\
-        set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, start a local server such as Ollama, or write `model = \"provider/model\"` into the file that `quire config path` names\n\
+        set OPENAI_API_KEY or OPENROUTER_API_KEY, start a local server such as Ollama, or write `model = \"provider/model\"` into the file that `quire config path` names\n\
         `quire demo` shows the real loop with a scripted model, without any of these";
     ModelError::new(ModelErrorKind::NoModel, message)
 }
@@ -378,8 +380,9 @@ mod tests {
             Some("openai/gpt-5.2")
         );
         assert_eq!(
-            with(&["GEMINI_API_KEY"]).as_deref(),
-            Some("gemini/gemini-2.5-pro")
+            with(&["GEMINI_API_KEY", "OPENROUTER_API_KEY"]).as_deref(),
+            Some("openrouter/openai/gpt-5.2"),
+            "what cannot be spoken yet is passed over"
         );
         assert_eq!(with(&["OTHER"]), None);
         for (provider, model) in CLOUD_DEFAULTS {

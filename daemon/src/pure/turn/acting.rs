@@ -94,7 +94,20 @@ impl Turn {
             Decision::Ask => self.ask_approval(transcript, item, (look, verdict), effects),
             Decision::Deny | Decision::Unspecified => {
                 let ending = denied(format!("not run: {}", verdict.reason));
-                self.settle_call(transcript, item, ending, effects);
+                let mut described = transcript.item(item).cloned();
+                if let Some(Kind::ToolCall(call)) =
+                    described.as_mut().and_then(|item| item.kind.as_mut())
+                {
+                    describe(
+                        call,
+                        Look {
+                            intent: None,
+                            ..look
+                        },
+                    );
+                }
+                effects.extend(described.map(|item| ended_item(self, item, &ending)));
+                self.call_ended(transcript, item, ending.items, effects);
             }
         }
     }
@@ -254,7 +267,7 @@ impl Turn {
         self.settle_call(transcript, item, ending, effects);
     }
 
-    /// Gives a call its one outcome, and goes on when it was the last.
+    /// Gives a call its one outcome.
     fn settle_call(
         &mut self,
         transcript: &Transcript,
@@ -263,7 +276,18 @@ impl Turn {
         effects: &mut Vec<Effect>,
     ) {
         effects.extend(ended_call(transcript, self, item, &ending));
-        for kind in ending.items {
+        self.call_ended(transcript, item, ending.items, effects);
+    }
+
+    /// Adds what a call made besides its outcome, and goes on when it was the last.
+    fn call_ended(
+        &mut self,
+        transcript: &Transcript,
+        item: ItemId,
+        items: Vec<Kind>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for kind in items {
             let kind = match kind {
                 Kind::FileChange(change) => Kind::FileChange(quire_proto::v1::FileChangeItem {
                     call: item.get(),
@@ -414,11 +438,14 @@ fn ended_call(
     item: ItemId,
     ending: &Ending,
 ) -> Option<Effect> {
-    let mut item = transcript.item(item)?.clone();
+    Some(ended_item(turn, transcript.item(item)?.clone(), ending))
+}
+
+fn ended_item(turn: &Turn, mut item: Item, ending: &Ending) -> Effect {
     if let Some(Kind::ToolCall(call)) = &mut item.kind {
         call.outcome = Some(ending.outcome.clone());
     }
-    Some(turn.settle(item, ItemStatus::Completed))
+    turn.settle(item, ItemStatus::Completed)
 }
 
 /// "Always" for the session: the rule joins the session's policy.

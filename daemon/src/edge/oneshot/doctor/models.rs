@@ -64,6 +64,14 @@ async fn model(world: &World, config: &Config) -> Vec<Check> {
     } else {
         "found"
     };
+    if !model.wire.is_spoken() {
+        let found = format!("{}: wire `{}` is not spoken yet", model.name(), model.wire);
+        return vec![Check::error(
+            "model",
+            found,
+            "choose a model of a provider with wire `responses` or `chat`",
+        )];
+    }
     let mut checks = vec![Check::ok("model", format!("{} ({how})", model.name()))];
     checks.push(match key(&model, &environments).await {
         Ok(Some(_)) => Check::ok("key", format!("there for provider `{}`", model.provider)),
