@@ -85,7 +85,10 @@ fn without_colours(text: &str) -> String {
 /// carriage returns that programs write before line ends are dropped.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     let kept = |c: char| matches!(c, '\n' | '\t');
-    if !text.chars().any(|c| !kept(c) && unsafe_char(c, Care::Prose)) {
+    if !text
+        .chars()
+        .any(|c| !kept(c) && unsafe_char(c, Care::Prose))
+    {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
