@@ -12,7 +12,7 @@ use crate::{
         interrupt, job, jobs, later, logs, models, passed_on, ps, rename, send, wait,
     },
     context,
-    failure::{Exit, Failure},
+    failure::Failure,
 };
 
 /// A terminal coding agent that does not live in your terminal.
@@ -175,7 +175,7 @@ impl From<Approve> for ApprovePolicy {
 ///
 /// # Errors
 ///
-/// [`Exit::Usage`], already told.
+/// [`Exit::Usage`](crate::failure::Exit::Usage) with one line about the first mistake.
 pub fn parse() -> Result<Option<Arguments>, Failure> {
     match Arguments::try_parse() {
         Ok(arguments) => Ok(Some(arguments)),
@@ -184,6 +184,9 @@ pub fn parse() -> Result<Option<Arguments>, Failure> {
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
+            if !asked {
+                return Err(mistake(&error, std::env::args().skip(1)));
+            }
             let text = error.render();
             let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
@@ -192,13 +195,31 @@ pub fn parse() -> Result<Option<Arguments>, Failure> {
             } else {
                 text.to_string()
             };
-            if asked {
-                return context::print(text).map(|()| None);
-            }
-            context::progress(text)?;
-            Err(Failure::silent(Exit::Usage))
+            context::print(text).map(|()| None)
         }
     }
+}
+
+/// A mistake in the `words` after the program's name, as one line.
+fn mistake(error: &clap::Error, words: impl Iterator<Item = String>) -> Failure {
+    let mut command = command();
+    let mut typed = String::from("quire");
+    for word in words {
+        let Some(inner) = command.find_subcommand(&word).cloned() else {
+            break;
+        };
+        typed = format!("{typed} {}", inner.get_name());
+        command = inner;
+    }
+    let text = error.render().to_string();
+    // What comes after a blank line is advice and usage.
+    let lines = text.lines().take_while(|line| !line.trim().is_empty());
+    let lines = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let what = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
+        _ => lines.strip_prefix("error: ").unwrap_or(&lines),
+    };
+    Failure::usage(format!("{what}; see `{typed} --help`"))
 }
 
 /// The whole command line, for completions.
@@ -249,6 +270,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_one_line() {
+        let table = [
+            ("exec --nope", "quire exec --help"),
+            ("send", "quire send --help"),
+            ("exec x --sandbox none", "quire exec --help"),
+            ("job", "quire job --help"),
+            ("job logs", "quire job logs --help"),
+            ("--nope", "quire --help"),
+        ];
+        for (line, see) in table {
+            let words = || line.split_whitespace().map(str::to_owned);
+            let parsed = Arguments::try_parse_from(["quire".to_owned()].into_iter().chain(words()));
+            let failure = mistake(&parsed.unwrap_err(), words());
+            let told = failure.message().unwrap();
+            assert!(told.ends_with(&format!("; see `{see}`")), "{told}");
+            assert!(
+                !told.contains("error:") && told.lines().count() == 1,
+                "{told}"
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! How a command of the client ends otherwise than well: an exit code and one line.
+//! How a command of the client ends otherwise than well: an exit code and what to tell, one line
+//! unless the daemon has found several mistakes.
 //!
 //! Every error on the way out becomes a [`Failure`]; nothing below `run` prints one or ends the
 //! process. Scripts rely on the codes: they are listed in the README and never change their meaning.
@@ -44,17 +45,17 @@ impl From<Exit> for ExitCode {
 #[error("{message}")]
 pub struct Failure {
     exit: Exit,
-    /// One line; empty when all has been said already.
+    /// A line for each mistake; empty when all has been said already.
     message: String,
 }
 
 impl Failure {
-    /// A failure told by one line.
+    /// A failure told by `message`: one line, or one for each of several mistakes.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
-            message: one_line(&message.into()),
+            message: trimmed_lines(&message.into()),
         }
     }
 
@@ -85,7 +86,7 @@ impl Failure {
         self.exit
     }
 
-    /// The one line to tell; `None` when all has been said.
+    /// What to tell, one line for each mistake; `None` when all has been said.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         Some(self.message.as_str()).filter(|message| !message.is_empty())
@@ -174,9 +175,9 @@ pub fn is_lost(status: &Status) -> bool {
     }
 }
 
-fn one_line(text: &str) -> String {
+fn trimmed_lines(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -269,8 +270,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line() {
-        let failure = Failure::usage("first\n  second\n");
-        assert_eq!(failure.message(), Some("first second"));
+    fn each_mistake_has_its_line() {
+        let failure = Failure::usage("first\n\n  second\n");
+        assert_eq!(failure.message(), Some("first\nsecond"));
     }
 }

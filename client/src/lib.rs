@@ -7,7 +7,7 @@
 //! - [`connect`], [`start`], [`link`], [`force`]: the way to the daemon, back to it when it died,
 //!   and out of it when it hangs;
 //! - [`view`]: the pure fold of what a watch streams; [`output`]: text and JSON lines from it;
-//! - [`failure`]: exit codes and the one line that goes with each.
+//! - [`failure`]: exit codes and what is told with each.
 
 use std::process::ExitCode;
 
@@ -28,6 +28,7 @@ pub mod world;
 mod fake;
 
 use failure::{Exit, Failure};
+use output::paint::printable;
 
 /// Runs the command that the process's arguments name, and tells how it ended.
 #[must_use]
@@ -37,7 +38,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             if let Some(message) = failure.message() {
                 // Nobody is left to tell when this cannot be written.
-                let _unheard = context::progress(format!("quire: {message}\n"));
+                let _unheard = context::progress(format!("quire: {}\n", printable(message)));
             }
             failure.exit().into()
         }

@@ -133,6 +133,26 @@ pub async fn wait_for_end(home: &Home, _start: &StartLock) -> Result<(), Failure
     ended.map(drop).map_err(slow)
 }
 
+/// Whether a living daemon holds the lock of `home`, be it reachable or not.
+///
+/// The caller holds the start lock, so that no daemon finds its lock taken by this look.
+///
+/// # Errors
+///
+/// When the lock cannot be looked at.
+pub fn is_held(home: &Home, _start: &StartLock) -> Result<bool, Failure> {
+    let path = home.lock_file();
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(|error| unusable(&path, &error))?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(unusable(&path, &error.into())),
+    }
+}
+
 fn make_directories(home: &Home) -> Result<(), Failure> {
     for directory in [home.state().to_path_buf(), home.daemon()] {
         let made = DirBuilder::new()
@@ -220,5 +240,22 @@ fn answer(line: &str, program: &Path) -> Result<(), Failure> {
             let sentence = other.strip_prefix("error: ").unwrap_or(other);
             Err(no_daemon(format!("the daemon cannot start: {sentence}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_is_told_by_its_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::under(directory.path().join("home")).unwrap();
+        let start = StartLock::take(&home).await.unwrap();
+        assert!(!is_held(&home, &start).unwrap());
+        let lock = File::create(home.lock_file()).unwrap();
+        assert!(!is_held(&home, &start).unwrap());
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        assert!(is_held(&home, &start).unwrap());
     }
 }

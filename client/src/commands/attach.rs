@@ -4,7 +4,7 @@ use std::path::Path;
 
 use quire_proto::v1::{ClientWorld, SessionServiceCreateRequest};
 
-use super::{Done, find_session, ps, request_id};
+use super::{Done, exec::prompt::check_length, find_session, ps, request_id};
 use crate::{
     cli::SessionOptions,
     connect::Connection,
@@ -67,6 +67,7 @@ pub async fn start(prompt: Option<String>, options: SessionOptions, context: &Co
     };
     let connection = Connection::open(&context.host, tui::introduction(Role::Work)).await?;
     let prompt = prompt.filter(|prompt| !prompt.trim().is_empty());
+    check_length(prompt.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
     let surroundings = surroundings(context, connection, create.world.clone());
     let left = tui::start(surroundings, create, prompt).await?;
     say_goodbye(&left)

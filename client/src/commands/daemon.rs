@@ -21,6 +21,10 @@ const LOG_LINES: u32 = 200;
 
 /// Look after the daemon; it starts by itself when a command needs it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quire daemon status
+  quire daemon logs -f
+  quire daemon stop --now")]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -90,8 +94,27 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
     }
 }
 
+/// The running daemon; `None` when none runs.
+///
+/// # Errors
+///
+/// When one runs that cannot be talked to.
 async fn existing(context: &Context) -> Result<Option<Connection>, Failure> {
-    Connection::existing(&context.host.home, context.who("daemon")).await
+    let home = &context.host.home;
+    let found = Connection::existing(home, context.who("daemon")).await?;
+    if found.is_some() || !home.lock_file().exists() {
+        return Ok(found);
+    }
+    let start = StartLock::take(home).await?;
+    // Whoever held the start lock before us may have started one.
+    let found = Connection::existing(home, context.who("daemon")).await?;
+    if found.is_some() || !start::is_held(home, &start)? {
+        return Ok(found);
+    }
+    Err(no_daemon(format!(
+        "a daemon runs (it holds `{}`), but cannot be reached; it makes its socket again within a few seconds: try again",
+        home.lock_file().display()
+    )))
 }
 
 async fn ask_status(connection: &Connection) -> Result<DaemonServiceGetStatusResponse, Failure> {

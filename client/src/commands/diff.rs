@@ -12,6 +12,8 @@ use crate::{
 
 /// Show what a session changed, edit by edit, oldest first.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  quire diff @last | less -R")]
 pub struct Arguments {
     /// Id, unique prefix, title, or @last.
     session: String,

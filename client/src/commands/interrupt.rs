@@ -13,6 +13,8 @@ use crate::{
 /// Returns when its tools are really dead. Without a running turn there is nothing to do, and that
 /// is no error.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  quire interrupt @last")]
 pub struct Arguments {
     /// Id, unique prefix, title, or @last.
     session: String,

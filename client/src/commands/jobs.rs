@@ -10,6 +10,9 @@ use crate::{
 
 /// List the commands that run for sessions.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quire jobs
+  quire jobs @last --all")]
 pub struct Arguments {
     /// Only those of this session: id, unique prefix, title, or @last.
     session: Option<String>,

@@ -9,6 +9,7 @@ use crate::{
     connect::Connection,
     context::Context,
     failure::Failure,
+    output::json_text,
 };
 
 pub mod approve;
@@ -111,9 +112,6 @@ async fn find_session(connection: &Connection, name: &str) -> Result<v1::Session
 
 /// Values as JSON lines.
 fn json_lines<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> String {
-    let lines = values.into_iter().map(|value| {
-        let line = serde_json::to_string(&value).expect("plain data with text for keys");
-        line + "\n"
-    });
-    lines.collect()
+    let lines = values.into_iter();
+    lines.map(|value| json_text(&value) + "\n").collect()
 }

@@ -14,6 +14,9 @@ use crate::{
 ///
 /// The default one is marked with `*`. Nothing is sent to any provider.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quire models
+  quire models --json | jq .")]
 pub struct Arguments {
     /// JSON lines.
     #[arg(long)]

@@ -15,6 +15,9 @@ use crate::{
 
 /// List sessions, newest activity first.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quire ps
+  quire ps --all --json | jq -r .id")]
 pub struct Arguments {
     /// Archived ones too.
     #[arg(long, short)]

@@ -4,7 +4,10 @@
 //! session, so that the same item has the same name however often it is read. A plan that changes
 //! is one `todo_list` item, as those scripts expect. What the vocabulary has no word for is left out.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use quire_proto::{
     id::{ItemId, TurnId},
@@ -15,7 +18,7 @@ use quire_proto::{
 };
 use serde::Serialize;
 
-use super::{End, Fold, Printed, command_output, whole_message};
+use super::{End, Fold, Printed, command_output, json_text, whole_message};
 use crate::{
     failure::Failure,
     view::{Change, View, ViewItem},
@@ -244,7 +247,7 @@ pub fn failure(failure: &Failure, printed: &mut Printed) {
 }
 
 fn line(printed: &mut Printed, value: &Line) {
-    let text = serde_json::to_string(value).expect("every key is text and every value plain data");
+    let text = json_text(value);
     let out = printed.to(End::Out);
     out.push_str(&text);
     out.push('\n');
@@ -336,11 +339,39 @@ fn failed_edit(call: &ToolCallItem) -> Option<Body> {
         return None;
     }
     let writes = call.access.iter().flat_map(|access| &access.writes);
-    let changes = writes.map(|path| path_change(path, PathChangeKind::Update));
+    let planned = planned(call);
+    let changes = writes.map(|path| {
+        let of_path = planned
+            .iter()
+            .find(|(name, _)| Path::new(path).ends_with(name.trim_start_matches("./")));
+        let kind = of_path.map_or(PathChangeKind::Update, |(_, kind)| *kind);
+        path_change(path, kind)
+    });
     Some(Body::FileChange {
         changes: changes.collect(),
         status,
     })
+}
+
+/// What the headers of a patch say would happen to which path.
+fn planned(call: &ToolCallItem) -> Vec<(String, PathChangeKind)> {
+    // Some models write the patch into a JSON object.
+    let object = serde_json::from_str::<BTreeMap<String, String>>(&call.arguments);
+    let texts = match object {
+        Ok(object) => object.into_values().collect(),
+        Err(_patch_itself) => vec![call.arguments.clone()],
+    };
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let planned = lines.filter_map(|line| {
+        let (what, path) = line.trim().strip_prefix("*** ")?.split_once(": ")?;
+        let kind = match what {
+            "Add File" | "Move to" => PathChangeKind::Add,
+            "Delete File" => PathChangeKind::Delete,
+            _ => return None,
+        };
+        Some((path.trim().to_owned(), kind))
+    });
+    planned.collect()
 }
 
 fn changes_of(file: &FileChange) -> Vec<PathChange> {
@@ -399,6 +430,36 @@ mod tests {
         {"type":"item.completed","item":{"id":"item_4","type":"todo_list","items":[{"text":"find it","completed":true},{"text":"repair it","completed":true}]}}
         {"type":"turn.completed","usage":{"input_tokens":1000,"cached_input_tokens":600,"output_tokens":50,"reasoning_output_tokens":20}}
         "#);
+    }
+
+    #[test]
+    fn a_denied_patch_tells_what_it_would_have_done() {
+        let patch = "*** Begin Patch\n*** Add File: new.txt\n+x\n*** Delete File: src/old.txt\n*** Update File: new.txt.bak\n*** End Patch";
+        let in_object = serde_json::json!({ "patch": patch }).to_string();
+        for arguments in [patch.to_owned(), in_object] {
+            let writes = ["/w/new.txt", "/w/src/old.txt", "/w/new.txt.bak"];
+            let access = v1::Access {
+                writes: writes.map(str::to_owned).into(),
+                ..v1::Access::default()
+            };
+            let outcome = v1::Outcome {
+                status: OutcomeStatus::Denied.into(),
+                ..v1::Outcome::default()
+            };
+            let call = ToolCallItem {
+                tool: "apply_patch".into(),
+                arguments,
+                access: Some(access),
+                outcome: Some(outcome),
+                ..ToolCallItem::default()
+            };
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(
+                    json_text(&failed_edit(&call)),
+                    @r#"{"type":"file_change","changes":[{"path":"/w/new.txt","kind":"add"},{"path":"/w/src/old.txt","kind":"delete"},{"path":"/w/new.txt.bak","kind":"update"}],"status":"declined"}"#
+                );
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod json;
 pub mod paint;
 pub mod plain;
+pub(crate) mod safe;
 pub mod table;
 
 use quire_proto::v1::{Outcome, item::Kind};
@@ -16,6 +17,24 @@ pub enum End {
     Out,
     /// Standard error.
     Err,
+}
+
+/// `value` as JSON on one line, in which nothing acts on a terminal: JSON itself lets DEL and the C1
+/// controls stand.
+#[must_use]
+pub fn json_text(value: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string(value).expect("every key is text and every value plain data");
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            _ if c.is_control() => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// Text for standard output and standard error, in the order it is to be written: both may be the
@@ -82,6 +101,14 @@ mod story;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_says_the_same_without_acting_on_a_terminal() {
+        let value = "\u{9b}31m \u{7f} \x1b é";
+        let text = json_text(&value);
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
+    }
 
     #[test]
     fn only_a_commands_own_output_is_left() {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::safe;
+
 /// Paints, or leaves text as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Paint {
@@ -66,20 +68,11 @@ impl Paint {
     }
 }
 
-/// `text` without what a terminal would obey: control characters other than line ends and tabs.
+/// `text` with everything spelled out that acts on a terminal or hides from the reader; line ends
+/// and tabs stay.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(obeyed) {
-        return Cow::Borrowed(text);
-    }
-    let shown = text.chars().filter_map(|c| match c {
-        // The end of a line written by a terminal program.
-        '\r' => None,
-        c if obeyed(c) => Some('\u{fffd}'),
-        c => Some(c),
-    });
-    Cow::Owned(shown.collect())
+    safe::text(text)
 }
 
 /// Milliseconds as people say them.
@@ -102,8 +95,9 @@ mod tests {
         let table = [
             ("plain\n\ttext", "plain\n\ttext"),
             ("a\r\nb", "a\nb"),
-            ("\x1b[2Jgone", "\u{fffd}[2Jgone"),
-            ("bell\x07 c1\u{9b}31m", "bell\u{fffd} c1\u{fffd}31m"),
+            ("\x1b[2Jgone", "␛[2Jgone"),
+            ("bell\x07 c1\u{9b}31m", "bell␇ c1<U+009B>31m"),
+            ("rm \u{202e}fdp\u{200b}.exe", "rm <U+202E>fdp<U+200B>.exe"),
         ];
         for (text, want) in table {
             assert_eq!(printable(text), want);

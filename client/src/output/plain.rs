@@ -181,7 +181,12 @@ impl Plain {
         self.stream(id, item, printed);
         self.streamed.remove(&id);
         self.close_line(printed);
-        if item.is_cut_off() {
+        if item.is_cut_off() && !item.text().is_empty() {
+            if self.target == Target::LastMessage {
+                for line in printable(item.text()).lines() {
+                    self.progress_line(Ink::Dim, line, printed);
+                }
+            }
             self.progress_line(Ink::Dim, "(the message was cut off here)", printed);
         }
         if self.target == Target::LastMessage

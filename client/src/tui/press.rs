@@ -10,6 +10,7 @@ use super::{
     keys::{self, Action, Mode, Moment, Scroll},
     page::{Page, Topic},
 };
+use crate::commands::exec::prompt::check_length;
 
 impl App {
     /// What has the keyboard now.
@@ -116,6 +117,10 @@ impl App {
 
     fn prompt(&mut self, mode: PromptMode) -> Vec<Effect> {
         if self.composer.text().trim().is_empty() {
+            return vec![];
+        }
+        if let Err(mistake) = check_length(self.composer.text()) {
+            self.note = Some(Note::Failed(mistake.into()));
             return vec![];
         }
         let text = self.composer.take();

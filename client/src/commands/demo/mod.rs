@@ -43,6 +43,9 @@ use project::Project;
 /// ones, in a directory of their own that is removed at the end. The exit code is 0 only if the
 /// repaired test really passes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quire demo
+  quire demo --plain --keep")]
 pub struct Arguments {
     /// As text, also on a terminal.
     #[arg(long)]

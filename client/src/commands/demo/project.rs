@@ -20,7 +20,8 @@ pub(super) const MODEL: &str = "demo/script";
 
 /// Where to go from here.
 pub(super) const NEXT: &str = "\
-  Connect a model: set OPENAI_API_KEY, or ANTHROPIC_API_KEY, or start a local server such as Ollama;
+  Connect a model: set OPENAI_API_KEY, or OPENROUTER_API_KEY (https://openrouter.ai), or start a
+  local server such as Ollama;
   `quire models` shows what was found, `quire config path` where to say more.
   Then: `quire` for the terminal UI, `quire exec 'make the tests pass'` without it.
 ";

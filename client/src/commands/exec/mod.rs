@@ -1,6 +1,10 @@
 //! One prompt without the terminal UI: for scripts, and for a quick word.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use prost_types::FieldMask;
 use quire_proto::{
@@ -131,6 +135,9 @@ impl From<Failure> for Ending {
 async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending> {
     arguments.later.refuse()?;
     let text = prompt::read(arguments.prompt, context.ends)?;
+    if let Some(path) = &arguments.output_last_message {
+        check_output(path)?;
+    }
     let world = world::here(arguments.options.cd.as_deref())?;
     let mut link = Link::open(&context.host, context.who(drive::NAME)).await?;
     let session = match &arguments.session {
@@ -262,6 +269,24 @@ async fn take_up(
         .call(async |connection| connection.sessions().update(request.clone()).await)
         .await?;
     Ok(updated.into_inner().session.unwrap_or_default())
+}
+
+/// Refuses, before anything is paid for, a file that could not be written afterwards.
+fn check_output(path: &Path) -> Result<(), Failure> {
+    let shown = path.display();
+    if path.is_dir() {
+        return Err(Failure::usage(format!(
+            "`{shown}` is a directory: name a file"
+        )));
+    }
+    let parent = path.parent().unwrap_or(path);
+    if parent.as_os_str().is_empty() || parent.is_dir() {
+        return Ok(());
+    }
+    let parent = parent.display();
+    Err(Failure::usage(format!(
+        "cannot write `{shown}`: there is no directory `{parent}`"
+    )))
 }
 
 fn write_last(path: &PathBuf, message: Option<&str>) -> Result<(), Failure> {

@@ -4,11 +4,14 @@ use std::io::Read as _;
 
 use crate::{context::Ends, failure::Failure};
 
+/// Most bytes of a prompt.
+pub const PROMPT_MAX: usize = 4 << 20;
+
 /// The prompt as given; `-`, or none while standard input is no terminal, reads it from there.
 ///
 /// # Errors
 ///
-/// [`Exit::Usage`](crate::failure::Exit::Usage) when there is none, or it is empty.
+/// [`Exit::Usage`](crate::failure::Exit::Usage) when there is none, it is empty, or it is too long.
 pub fn read(argument: Option<String>, ends: Ends) -> Result<String, Failure> {
     let text = match argument {
         Some(text) if text != "-" => text,
@@ -22,7 +25,22 @@ pub fn read(argument: Option<String>, ends: Ends) -> Result<String, Failure> {
     if text.trim().is_empty() {
         return Err(Failure::usage("the prompt is empty"));
     }
+    check_length(&text).map_err(Failure::usage)?;
     Ok(text)
+}
+
+/// Refuses a prompt of more than [`PROMPT_MAX`] bytes, in one sentence.
+///
+/// # Errors
+///
+/// That sentence.
+pub fn check_length(text: &str) -> Result<(), &'static str> {
+    match text.len() {
+        0..=PROMPT_MAX => Ok(()),
+        _ => {
+            Err("the prompt is longer than 4 MiB: put the text in a file and name it in the prompt")
+        }
+    }
 }
 
 fn from_stdin() -> Result<String, Failure> {
@@ -36,6 +54,14 @@ fn from_stdin() -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prompt_has_a_longest_length() {
+        let longest = "x".repeat(PROMPT_MAX);
+        assert_eq!(check_length(&longest), Ok(()));
+        let refused = read(Some(longest + "x"), Ends::default()).unwrap_err();
+        assert_eq!(refused.exit(), crate::failure::Exit::Usage);
+    }
 
     #[test]
     fn an_empty_prompt_is_wrong_use() {

@@ -105,3 +105,19 @@ async fn the_time_limit_interrupts_the_turn() {
     assert_eq!(failure.exit(), Exit::Limit);
     assert_eq!(play.heard(|heard| heard.interrupted[0].expected_turn), 1);
 }
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = [
+        (directory.path().join("answer.md"), true),
+        ("answer.md".into(), true),
+        (directory.path().to_path_buf(), false),
+        (directory.path().join("none/answer.md"), false),
+    ];
+    for (path, good) in table {
+        let exit = check_output(&path).map_err(|failure| failure.exit());
+        let want = if good { Ok(()) } else { Err(Exit::Usage) };
+        assert_eq!(exit, want, "for {path:?}");
+    }
+}

@@ -7,5 +7,6 @@
 pub(super) mod amount;
 pub(super) mod diff;
 pub(super) mod markdown;
-pub(super) mod safe;
 pub(super) mod wrap;
+
+pub(super) use crate::output::safe;

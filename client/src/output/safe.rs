@@ -81,6 +81,27 @@ fn without_colours(text: &str) -> String {
     kept
 }
 
+/// A text of several lines made safe where it is read as it comes: line ends and tabs stay, and the
+/// carriage returns that programs write before line ends are dropped.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    let kept = |c: char| matches!(c, '\n' | '\t');
+    if !text
+        .chars()
+        .any(|c| !kept(c) && unsafe_char(c, Care::Prose))
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\r' => {}
+            _ if !kept(c) && unsafe_char(c, Care::Prose) => spell_out(&mut safe, c),
+            _ => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
+}
+
 fn unsafe_char(c: char, care: Care) -> bool {
     match c {
         ' '..='~' => false,
