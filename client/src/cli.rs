@@ -40,7 +40,7 @@ pub struct Arguments {
     pub options: SessionOptions,
 }
 
-/// The commands. `later` is what other issues bring.
+/// The commands. `later` is what later versions bring.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "each is documented by its arguments")]
 pub enum Command {

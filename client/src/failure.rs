@@ -74,7 +74,7 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// Something of the issues to come.
+    /// Something of the versions to come.
     #[must_use]
     pub fn not_yet(what: &str) -> Self {
         Self::usage(format!("`{what}` is not in this version yet"))

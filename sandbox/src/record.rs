@@ -114,7 +114,7 @@ pub fn persist(directory: &Path, name: &str) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 ///

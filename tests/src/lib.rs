@@ -3,7 +3,8 @@
 //! A test makes a [`Home`](home::Home) (a private `QUIRE_HOME` whose processes die with it), often a
 //! [`MockModel`](model::MockModel) (an HTTP server that plays a script and checks every request)
 //! and a [`Repo`](repo::Repo), and then runs the real binaries. [`rpc`] speaks the protocol
-//! directly, [`terminal`] gives the TUI a real terminal, [`layers`] reads sources.
+//! directly, [`terminal`] gives the TUI a real terminal, [`svg`] draws its screen, [`layers`] reads
+//! sources.
 //!
 //! Nothing here leaves the loopback interface, and nothing outlives its test: every process started
 //! under a [`Home`](home::Home) carries that home's random path, by which it is found and ended.
