@@ -8,7 +8,7 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use quire_proto::{
@@ -21,6 +21,7 @@ use quire_proto::{
         workspace_service_client::WorkspaceServiceClient,
     },
 };
+use tokio::time::sleep;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -102,6 +103,12 @@ macro_rules! clients {
     };
 }
 
+/// How long a daemon may take to make its socket again.
+const FOUND_AGAIN: Duration = Duration::from_secs(5);
+
+/// Between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(50);
+
 impl Connection {
     /// Connects to the daemon of `host`; starts one when none answers. Waits at most [`PATIENCE`]
     /// for each.
@@ -119,7 +126,11 @@ impl Connection {
             return Ok(connection);
         }
         let started = start::daemon(host).await;
-        let answer = Self::existing(&host.home, who).await?;
+        let mut answer = Self::existing(&host.home, who).await?;
+        let held = answer.is_none() && start::is_held(&host.home, &lock)?;
+        if held {
+            answer = Self::found_again(&host.home, who).await?;
+        }
         drop(lock);
         match (answer, started) {
             (Some(connection), _) => Ok(connection),
@@ -129,6 +140,19 @@ impl Connection {
                 host.home.logs().display()
             ))),
         }
+    }
+
+    /// A daemon whose socket or record was removed makes them again within seconds. Nothing tells
+    /// when, so this looks again and again.
+    async fn found_again(home: &Home, who: Introduction) -> Result<Option<Self>, Failure> {
+        let given_up = Instant::now() + FOUND_AGAIN;
+        while Instant::now() < given_up {
+            if let Some(connection) = Self::existing(home, who).await? {
+                return Ok(Some(connection));
+            }
+            sleep(LOOK).await;
+        }
+        Ok(None)
     }
 
     /// Connects to the daemon that lives in `home`; `None` when none answers.

@@ -170,9 +170,14 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
         interactive: context.ends.interactive(),
     };
     let turn = TurnId::new(sent.into_inner().turn);
-    let seen = session.head_seq;
+    // What a new session was told from the start is news.
+    let seen = if arguments.session.is_some() {
+        session.head_seq
+    } else {
+        0
+    };
     let watch = match session.running_turn {
-        0 => Watch::from_now(link, session),
+        0 if arguments.session.is_some() => Watch::from_now(link, session),
         // What the turn waits for lies before now.
         _ => Watch::from_start(link, session.id),
     };

@@ -217,7 +217,8 @@ impl Store {
         self.readers.read(move |on| reader::find(on, &name)).await
     }
 
-    /// Sessions whose summary tells of a turn not ended or of queued prompts, longest waiting first.
+    /// Sessions whose summary tells of a turn not ended, of queued prompts or of jobs that run, longest
+    /// waiting first.
     ///
     /// # Errors
     ///
@@ -276,7 +277,10 @@ fn row(summary: &v1::Session) -> Row {
         workspace: summary.workspace.clone(),
         active_ms: summary.active_ms,
         archived: summary.archived,
-        unfinished: unfinished_state || summary.running_turn != 0 || summary.queued_prompts != 0,
+        unfinished: unfinished_state
+            || summary.running_turn != 0
+            || summary.queued_prompts != 0
+            || summary.running_jobs != 0,
         summary: summary.encode_to_vec(),
     }
 }

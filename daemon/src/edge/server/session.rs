@@ -6,7 +6,7 @@ use futures_util::Stream;
 use quire_proto::{
     id::SessionId,
     v1::{
-        ApprovePolicy, ClientWorld, Job, SandboxMode, Session, SessionCreated,
+        ApprovePolicy, ClientWorld, Job, JobState, SandboxMode, Session, SessionCreated,
         SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
         SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
         SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
@@ -184,6 +184,11 @@ impl SessionService for Services {
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
             sessions.delete(&handle).await?;
+            for job in jobs.iter().filter(|job| job.state() == JobState::Running) {
+                if let Ok(id) = job.id.parse() {
+                    sessions.world().jobs.stop(id).await;
+                }
+            }
             forget(&kept, handle.id(), &jobs);
             Ok(())
         })
