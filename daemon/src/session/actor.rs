@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use super::{
-    Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World, acts::Acts, feed::Feed,
+    Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
+    acts::{Acts, Happened},
+    feed::Feed,
 };
 use crate::{
     adapters::{growing::Growing, store::StoreError},
@@ -81,12 +83,6 @@ pub fn now_ms() -> i64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// What comes from calls that run, besides their end.
-pub(super) enum Happened {
-    /// A command has started.
-    Started(quire_proto::v1::JobStarted),
 }
 
 pub(super) struct Actor {

@@ -4,14 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use quire_proto::{
     id::{ItemId, JobId},
-    v1::{Intent, Outcome, OutcomeStatus},
+    v1::{Intent, JobStarted, Outcome, OutcomeStatus},
 };
 use tokio::{
     sync::mpsc::UnboundedSender,
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
-use super::{actor::Happened, feed::Feed};
+use super::feed::Feed;
 use crate::{
     ports::tool::{Act, Finished, Live, Place, Prepared, RunningJobs, Tool},
     pure::{
@@ -19,6 +19,12 @@ use crate::{
         turn::{Ending, Input, Look},
     },
 };
+
+/// What comes from calls that run, besides their end.
+pub(super) enum Happened {
+    /// A command has started.
+    Started(JobStarted),
+}
 
 /// The calls of one session that are under way.
 pub(super) struct Acts {

@@ -9,7 +9,7 @@ use std::process::Command;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use quire_proto::{
     id::TurnId,
-    v1::{ClientWorld, PromptItem, Session, ShutdownMode, TurnServicePromptRequest},
+    v1::{ClientWorld, PromptItem, Session, ShutdownMode, TurnServicePromptRequest, item::Kind},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,7 +25,7 @@ use crate::{
     failure::{Exit, Failure},
     link::{Link, Watch},
     output::{
-        paint::{Ink, Paint},
+        paint::{Ink, Paint, printable},
         plain::{Plain, Target},
     },
     tui::{self, Surroundings},
@@ -132,10 +132,15 @@ async fn play(
         .call(async |connection| connection.turns().prompt(request.clone()).await)
         .await?;
     let turn = TurnId::new(sent.into_inner().turn);
-    let view = match context.ends.interactive() && context.ends.stdout && !arguments.plain {
-        true => on_screen(&link, session, context).await?,
+    let on_screen = context.ends.interactive() && context.ends.stdout && !arguments.plain;
+    let view = match on_screen {
+        true => watched(&link, session, context).await?,
         false => as_text(link, session, turn, paint).await?,
     };
+    if on_screen {
+        // It went with the screen.
+        context::print(last_message(&view))?;
+    }
     match turn.and_then(|turn| view.turn(turn)?.ended.as_ref()) {
         Some(ended) => match Failure::of_turn(ended) {
             Some(failure) => Err(failure),
@@ -145,7 +150,7 @@ async fn play(
     }
 }
 
-async fn on_screen(link: &Link, session: Session, context: &Context) -> Result<View, Failure> {
+async fn watched(link: &Link, session: Session, context: &Context) -> Result<View, Failure> {
     let surroundings = Surroundings {
         host: context.host.clone(),
         connection: link.connection().clone(),
@@ -166,6 +171,15 @@ async fn as_text(
     let mut drive = Drive::new(Watch::from_now(link, session), fold, turn, 0);
     drive.run(Limits::default()).await?;
     Ok(drive.into_view())
+}
+
+fn last_message(view: &View) -> String {
+    let mut newest = view.items().rev();
+    let message = newest.find_map(|(_, item)| {
+        let is_message = matches!(item.kind(), Some(Kind::Message(_)));
+        is_message.then(|| printable(item.text()).into_owned())
+    });
+    message.map(|text| format!("{text}\n")).unwrap_or_default()
 }
 
 /// What stands after the turn: the whole change, the test run once more by us, and where to go next.
