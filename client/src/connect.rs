@@ -168,10 +168,16 @@ impl Connection {
         let Some(channel) = dial(&record.socket).await else {
             return Ok(None);
         };
-        let token = home.token().map_err(|error| {
-            let path = home.token_file();
-            no_daemon(format!("cannot read `{}`: {error}", path.display()))
-        })?;
+        let token = match home.token() {
+            Ok(token) => token,
+            // It is about to be written again, or its daemon is about to end.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let path = home.token_file();
+                let message = format!("cannot read `{}`: {error}", path.display());
+                return Err(no_daemon(message));
+            }
+        };
         let token = token.parse().map_err(|_invalid| {
             let path = home.token_file();
             no_daemon(format!(

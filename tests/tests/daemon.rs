@@ -149,3 +149,17 @@ fn a_stop_if_idle_is_refused_while_a_turn_runs() {
     gate.open();
     assert_eq!(home.quire(["wait", "@last"]).run().code, 0);
 }
+
+/// As logind empties a runtime directory at the last logout.
+#[test]
+fn a_daemon_whose_files_were_removed_is_found_again() {
+    let home = Home::new();
+    assert_eq!(home.quire(["daemon", "start"]).run().code, 0);
+    let pid = home.daemon().expect("a daemon");
+    for name in ["daemon.json", "quire.sock", "token"] {
+        fs::remove_file(home.quire_home().join("daemon").join(name)).unwrap();
+        let ps = home.quire(["ps"]).run();
+        assert_eq!(ps.code, 0, "without {name}: {}", ps.stderr);
+        assert_eq!(home.daemon(), Some(pid), "without {name}");
+    }
+}
