@@ -169,8 +169,10 @@ pub fn is_lost(status: &Status) -> bool {
         status.code(),
         Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
     );
+    // Whatever code it is given: no daemon says this, the connection does.
+    let broken = status.message().starts_with("h2 protocol error");
     match status.get_details_error_info() {
-        None => transport,
+        None => transport || broken,
         Some(told) => matches!(told.reason.as_str(), "CLOSED" | "DRAINING"),
     }
 }
