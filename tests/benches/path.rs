@@ -244,10 +244,21 @@ fn peak(replies: &[Reply]) -> u64 {
             }
             most
         });
+        // Also when the run fails: the sampling would go on for ever.
+        let ended = Ended(&done);
         exec(&home);
-        done.store(true, Ordering::Relaxed);
+        drop(ended);
         sampling.join().unwrap_or_default()
     })
+}
+
+/// Ends the sampling when dropped.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Bytes that a process of Quire's occupies, shared pages divided among those who share them.
