@@ -5,11 +5,10 @@ use std::{
     env, fs,
     io::IsTerminal as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
+use quire_sandbox::{probe::probe, report::Report};
 use rustix::fs::Access;
-use serde_json::Value;
 
 use super::Check;
 
@@ -33,33 +32,19 @@ pub(super) fn sandbox(environment: &Environment) -> Vec<Check> {
         return vec![Check::error(NAME, "not found", remedy)];
     };
     let found = Check::ok(NAME, path.display().to_string());
-    vec![found, layers(probe(&path))]
+    vec![found, layers(probe(&path).ok())]
 }
 
-/// What `quire-sandbox probe` printed, if it could be run.
-fn probe(path: &Path) -> Option<Value> {
-    let mut command = Command::new(path);
-    command
-        .arg("probe")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    serde_json::from_slice(&command.output().ok()?.stdout).ok()
-}
-
-fn layers(probed: Option<Value>) -> Check {
+fn layers(probed: Option<Report>) -> Check {
     const NAME: &str = "sandbox layers";
-    let texts = |list: Option<&Value>, key: &str| -> Vec<String> {
-        let list = list.and_then(Value::as_array).into_iter().flatten();
-        let text = |entry: &Value| entry.get(key).unwrap_or(entry).as_str().map(str::to_owned);
-        list.filter_map(text).collect()
-    };
-    let Some(probed) = probed else {
+    let Some(Report { held, missing }) = probed else {
         let remedy = "run `quire-sandbox probe` to see why";
         return Check::error(NAME, "the sandbox program can't tell", remedy);
     };
-    let held = texts(probed.get("held"), "");
-    let meanings = texts(probed.get("missing"), "meaning");
-    let remedies = texts(probed.get("missing"), "remedy");
+    let (meanings, remedies): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .map(|missing| (missing.meaning, missing.remedy))
+        .unzip();
     let said = match held.as_slice() {
         [] => "none holds".to_owned(),
         held => held.join(", "),
@@ -263,7 +248,7 @@ mod tests {
             ),
         ];
         for (probed, level, found, remedy) in table {
-            let check = layers(probed);
+            let check = layers(probed.map(|report| serde_json::from_value(report).unwrap()));
             assert_eq!((check.level, check.found.as_str()), (level, found));
             assert_eq!(check.remedy.as_deref(), remedy, "for {found}");
         }
