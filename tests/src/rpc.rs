@@ -224,7 +224,7 @@ impl Rpc {
             session: session.to_owned(),
             prompt: Some(PromptItem {
                 text: text.to_owned(),
-                images: Vec::new(),
+                ..PromptItem::default()
             }),
             mode: PromptMode::Unspecified.into(),
             expected_turn: 0,

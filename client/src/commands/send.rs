@@ -48,7 +48,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         session: session.id.clone(),
         prompt: Some(PromptItem {
             text,
-            images: vec![],
+            ..PromptItem::default()
         }),
         mode: mode.into(),
         expected_turn: 0,

@@ -20,7 +20,7 @@ use quire_proto::{
     },
 };
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     body::Body,
     codegen::{BoxFuture, Service, http},
 };
@@ -125,6 +125,13 @@ service! { DaemonService {
 }
 
 service! { SessionService {
+    async fn import(
+        &self,
+        _: Request<Streaming<v1::SessionServiceImportRequest>>,
+    ) -> Result<Response<v1::SessionServiceImportResponse>, Status> {
+        refused()
+    }
+
     async fn update(
         &self,
         _: Request<v1::SessionServiceUpdateRequest>,

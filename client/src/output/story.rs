@@ -56,6 +56,7 @@ pub(super) fn failure() -> Vec<Update> {
         attempt: 1,
         error: "connection refused".into(),
         wait_ms: 400,
+        daemon_ended: false,
     }));
     story.end(StopReason::ModelError, "cannot reach `x`", "unreachable");
     story.updates
@@ -89,7 +90,7 @@ impl Story {
         }));
         self.settled(Kind::Prompt(v1::PromptItem {
             text: text.into(),
-            images: vec![],
+            ..v1::PromptItem::default()
         }));
     }
 

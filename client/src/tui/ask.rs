@@ -122,7 +122,7 @@ fn prompt(
         session,
         prompt: Some(v1::PromptItem {
             text: text.to_owned(),
-            images: vec![],
+            ..v1::PromptItem::default()
         }),
         mode: mode.into(),
         expected_turn: 0,

@@ -98,6 +98,7 @@ fn words(app: &App, activity: &v1::Activity) -> String {
             return format!("asks again in {wait}: {detail}");
         }
         ActivityKind::Suspended => ("suspended: ", "suspended"),
+        ActivityKind::Paused => ("paused: ", "paused"),
         ActivityKind::Idle | ActivityKind::Unspecified => ("", "working"),
     };
     if detail.is_empty() {

@@ -291,6 +291,13 @@ impl View {
             Body::ApprovalDecided(decided) => self.approval_decided(decided),
             Body::JobStarted(started) => self.job_started(event, started),
             Body::JobEnded(ended) => self.job_ended(event, ended),
+            Body::JobChanged(changed) => {
+                if let Some(job) = self.jobs.get_mut(&changed.job_id) {
+                    job.lifetime = changed.lifetime;
+                }
+                vec![]
+            }
+            Body::EventLost(_) => vec![],
             Body::HistoryRewound(rewound) => {
                 self.items.retain(|id, _| id.get() <= rewound.through_item);
                 vec![Change::Rewound]

@@ -129,6 +129,16 @@ pub trait RunningJobs: Send + Sync {
     /// Removes what is kept of a job that has ended. Whatever hinders that is logged.
     fn forget(&self, job: JobId);
 
+    /// Lets the job live on after its session, for a bounded time. Twice is as good as once.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: it has ended, or too many are detached.
+    fn detach(&self, job: JobId) -> BoxFuture<'static, Result<(), String>>;
+
+    /// The newest of what the job printed, at most 2 KiB; empty when there is nothing.
+    fn tail(&self, job: JobId) -> BoxFuture<'static, String>;
+
     /// Ends when the job has, with how; at once when it already has, or is not known.
     fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded>;
 }

@@ -133,6 +133,8 @@ impl Transcript {
                     state: JobState::Running.into(),
                     started_ms: event.time_ms,
                     profile: started.profile.clone(),
+                    lifetime: started.lifetime,
+                    pty: started.pty,
                     ..Job::default()
                 };
                 self.jobs.insert(job.id.clone(), job);
@@ -151,6 +153,12 @@ impl Transcript {
                     job.ended_ms = event.time_ms;
                 }
             }
+            Body::JobChanged(changed) => {
+                if let Some(job) = self.jobs.get_mut(&changed.job_id) {
+                    job.lifetime = changed.lifetime;
+                }
+            }
+            Body::EventLost(_) => {}
             Body::HistoryRewound(rewound) => {
                 self.items.retain(|id, _| *id <= rewound.through_item);
             }

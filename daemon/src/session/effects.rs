@@ -115,6 +115,7 @@ impl Actor {
         } else {
             Durability::Plain
         };
+        let begins = entries.iter().any(|entry| begins(&entry.body));
         let events = self.stamp(entries);
         for event in &events {
             self.transcript.apply(event);
@@ -125,6 +126,7 @@ impl Actor {
             events: events.clone(),
             summary: summary.clone(),
             durability,
+            begins,
         };
         self.world.store.append(append).await?;
         if self
@@ -185,6 +187,11 @@ impl Actor {
     }
 }
 
+/// Events that begin something, so that refusing them loses nothing.
+fn begins(body: &Body) -> bool {
+    matches!(body, Body::TurnStarted(_) | Body::PromptQueued(_))
+}
+
 /// Events that are acknowledged, or that promise a side effect, must survive a power cut.
 fn needs_barrier(body: &Body) -> bool {
     match body {
@@ -197,6 +204,8 @@ fn needs_barrier(body: &Body) -> bool {
         | Body::ItemChanged(_)
         | Body::ApprovalRequested(_)
         | Body::ApprovalDecided(_)
+        | Body::JobChanged(_)
+        | Body::EventLost(_)
         | Body::HistoryRewound(_) => true,
         Body::TurnSuspended(_)
         | Body::SampleRetried(_)

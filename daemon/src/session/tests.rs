@@ -136,6 +136,14 @@ impl RunningJobs for Counted {
 
     fn forget(&self, _: JobId) {}
 
+    fn detach(&self, _: JobId) -> BoxFuture<'static, Result<(), String>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn tail(&self, _: JobId) -> BoxFuture<'static, String> {
+        std::future::ready(String::new()).boxed()
+    }
+
     fn ended(&self, _: SessionId, _: JobId) -> BoxFuture<'static, JobEnded> {
         std::future::ready(JobEnded::default()).boxed()
     }
@@ -216,7 +224,7 @@ impl Bench {
         };
         let prompt = PromptItem {
             text: text.to_owned(),
-            images: Vec::new(),
+            ..PromptItem::default()
         };
         self.handle
             .prompt(caller, prompt, PromptMode::Steer, 0)
@@ -325,7 +333,7 @@ async fn a_queued_prompt_begins_the_next_turn() {
     bench.prompt("go", "r1").await;
     let prompt = PromptItem {
         text: "then".to_owned(),
-        images: Vec::new(),
+        ..PromptItem::default()
     };
     let answer = bench
         .handle

@@ -124,7 +124,7 @@ async fn play(
         session: session.id.clone(),
         prompt: Some(PromptItem {
             text: project::PROMPT.into(),
-            images: vec![],
+            ..PromptItem::default()
         }),
         ..TurnServicePromptRequest::default()
     };

@@ -151,7 +151,7 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
         session: session.id.clone(),
         prompt: Some(PromptItem {
             text,
-            images: vec![],
+            ..PromptItem::default()
         }),
         ..TurnServicePromptRequest::default()
     };

@@ -211,7 +211,7 @@ fn prompts_that_wait_stand_above_the_composer() {
                 request_id: text.into(),
                 prompt: Some(v1::PromptItem {
                     text: text.into(),
-                    images: vec![],
+                    ..v1::PromptItem::default()
                 }),
                 mode: mode.into(),
                 by: None,

@@ -203,7 +203,7 @@ fn item(id: u64, status: ItemStatus, kind: Kind) -> Item {
 pub(super) fn prompt(text: &str) -> Kind {
     Kind::Prompt(v1::PromptItem {
         text: text.into(),
-        images: vec![],
+        ..v1::PromptItem::default()
     })
 }
 

@@ -386,6 +386,37 @@ impl RunningJobs for Jobs {
             as_event(&job, &ended)
         })
     }
+
+    fn detach(&self, job: JobId) -> BoxFuture<'static, Result<(), String>> {
+        let known = self.get(&job).is_some();
+        Box::pin(async move {
+            if known {
+                Ok(())
+            } else {
+                Err(JobError::Gone.to_string())
+            }
+        })
+    }
+
+    fn tail(&self, job: JobId) -> BoxFuture<'static, String> {
+        let directory = self.directory(&job);
+        Box::pin(async move { newest(directory).unwrap_or_default() })
+    }
+}
+
+/// Bytes of output that tell how a job ended.
+const TAIL: usize = 2 << 10;
+
+/// The newest output of the job in `directory`.
+fn newest(directory: PathBuf) -> io::Result<String> {
+    let mut tail = Vec::new();
+    let mut output = snapshot(directory, 0);
+    while let Some(chunk) = output.now()? {
+        tail.extend(chunk.bytes);
+        let surplus = tail.len().saturating_sub(TAIL);
+        tail.drain(..surplus);
+    }
+    Ok(String::from_utf8_lossy(&tail).into_owned())
 }
 
 /// A job's end as the log tells it.
@@ -398,6 +429,8 @@ fn as_event(job: &JobId, ended: &Ended) -> JobEnded {
             output_bytes: record.output_bytes,
             wall_ms: i64::try_from(record.wall_ms).unwrap_or(i64::MAX),
             unknown: record.error.clone().unwrap_or_default(),
+            stopped: record.stopped,
+            timed_out: record.timed_out,
         },
         Ended::Unknown => JobEnded {
             job_id,

@@ -61,6 +61,9 @@ pub struct Append {
     pub summary: v1::Session,
     /// What the acknowledgement promises.
     pub durability: Durability,
+    /// True when these events begin something, such as a turn: then nothing is lost by refusing them,
+    /// and they are refused while the disk is nearly full.
+    pub begins: bool,
 }
 
 /// Which sessions to list.

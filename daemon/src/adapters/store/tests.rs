@@ -60,6 +60,7 @@ fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -> Append {
             ..v1::Session::default()
         },
         durability: Durability::Plain,
+        begins: false,
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use quire_proto::{
     id::JobId,
-    v1::{Access, Intent, JobStarted, OutcomeStatus},
+    v1::{Access, Intent, JobLifetime, JobStarted, OutcomeStatus},
 };
 use quire_sandbox::{
     environment,
@@ -333,6 +333,8 @@ fn started(run: &Run, live: &Live, report: Report) -> JobStarted {
         command: run.command.clone(),
         cwd: run.spec.cwd.display().to_string(),
         profile: Some(told(&run.spec.profile, report)),
+        lifetime: JobLifetime::Session.into(),
+        pty: run.spec.pty.is_some(),
     }
 }
 

@@ -13,6 +13,7 @@ mod identity;
 mod idle;
 mod lock;
 mod logs;
+mod notices;
 mod peers;
 mod process;
 mod routes;
@@ -31,6 +32,7 @@ pub use error::StartError;
 pub use identity::Instance;
 use identity::{Files, Token};
 use lock::Lock;
+pub use notices::Notices;
 pub use peers::{Connections, Peer, peer};
 pub use routes::{Route, Routes};
 pub use shutdown::ShutdownHandle;
@@ -75,6 +77,8 @@ pub struct Start {
     pub shutdown: ShutdownHandle,
     /// The processes connected.
     pub connections: Connections,
+    /// What people should know of this daemon.
+    pub notices: Notices,
 }
 
 /// What the daemon serves.
@@ -182,6 +186,7 @@ impl Opened {
             store,
             shutdown,
             connections: Connections::default(),
+            notices: Notices::default(),
         };
         let served = open(start.clone()).await.map_err(StartError::Open)?;
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);

@@ -52,6 +52,7 @@ impl DaemonService for Services {
             client_id: client.id,
             capabilities: Vec::new(),
             sandbox: Some(self.sandbox.clone()),
+            notices: self.start.notices.all(),
         }))
     }
 
@@ -74,6 +75,7 @@ impl DaemonService for Services {
             draining: self.start.shutdown.is_draining(),
             sandbox: Some(self.sandbox.clone()),
             resident_bytes: resident_bytes(),
+            notices: self.start.notices.all(),
         }))
     }
 

@@ -11,10 +11,10 @@ use quire_proto::{
         SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
         SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
         SessionServiceForkResponse, SessionServiceGetRequest, SessionServiceGetResponse,
-        SessionServiceListEventsRequest, SessionServiceListEventsResponse,
-        SessionServiceListRequest, SessionServiceListResponse, SessionServiceSearchRequest,
-        SessionServiceSearchResponse, SessionServiceUpdateRequest, SessionServiceUpdateResponse,
-        SessionServiceWatchRequest, SessionServiceWatchResponse,
+        SessionServiceImportRequest, SessionServiceImportResponse, SessionServiceListEventsRequest,
+        SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
+        SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
+        SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
         session_service_server::SessionService,
     },
 };
@@ -211,6 +211,13 @@ impl SessionService for Services {
         _request: Request<SessionServiceExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
         Err(not_yet("exporting a session"))
+    }
+
+    async fn import(
+        &self,
+        _request: Request<tonic::Streaming<SessionServiceImportRequest>>,
+    ) -> Result<Response<SessionServiceImportResponse>, Status> {
+        Err(not_yet("importing a session"))
     }
 
     type WatchStream =

@@ -28,7 +28,7 @@ pub use self::{
     problem::{Problem, Problems},
     provider::{ModelFacts, Price, Provider, Wire},
     resolve::{KeySource, ModelError, ModelErrorKind, ResolvedModel},
-    tables::{Agent, DaemonConfig, McpServer, Roles, TurnLimits},
+    tables::{Agent, DaemonConfig, JobsConfig, McpServer, Roles, TurnLimits},
 };
 
 /// The lowest layer's text.
@@ -52,6 +52,10 @@ pub struct Config {
     pub mcp_servers: BTreeMap<String, McpServer>,
     /// The daemon's own life.
     pub daemon: DaemonConfig,
+    /// Bounds of detached jobs.
+    pub jobs: JobsConfig,
+    /// A program that is told when a background job has ended; one JSON argument is added.
+    pub notify: Option<Vec<String>>,
     /// Limits of one turn.
     pub limits: TurnLimits,
     /// The client's own; not looked at here.

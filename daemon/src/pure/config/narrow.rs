@@ -80,6 +80,7 @@ fn narrow(key: &str, value: Value, below: Option<&Value>) -> Narrow {
             keep_if(narrower, value)
         }
         "hidden" | "require" => Narrow::Kept(value),
+        "wake" => keep_if(value.as_bool() == Some(false), value),
         "network" | "writable" => subset(value, below),
         "rules" => rules(value, below),
         _ => Narrow::Wider,
@@ -183,6 +184,8 @@ mod tests {
             ("writable = [\"/x\"]", false),
             ("hidden = [\"/x\"]", true),
             ("require = [\"landlock\"]", true),
+            ("wake = false", true),
+            ("wake = true", false),
             ("rules = [{ prefix = [\"x\"], decision = \"deny\" }]", true),
             ("rules = [{ prefix = [\"x\"], decision = \"ask\" }]", true),
             (

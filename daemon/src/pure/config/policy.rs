@@ -70,6 +70,8 @@ pub struct PolicyConfig {
     pub hidden: Vec<String>,
     /// Names of sandbox layers.
     pub require: Vec<String>,
+    /// Whether the end of a background job is told to the model at once.
+    pub wake: bool,
     /// All layers' rules; their order means nothing.
     pub rules: Vec<RuleConfig>,
 }
@@ -86,6 +88,7 @@ impl PolicyConfig {
             hidden: self.hidden.clone(),
             rules: self.rules.iter().map(rule).collect(),
             require: self.require.clone(),
+            wake: self.wake,
         }
     }
 }

@@ -59,6 +59,25 @@ impl Default for DaemonConfig {
     }
 }
 
+/// `[jobs]`: bounds of what outlives its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsConfig {
+    /// Most detached jobs at once.
+    pub max_detached: u32,
+    /// Hours after which a detached job is stopped.
+    pub max_hours: u64,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            max_detached: 16,
+            max_hours: 24,
+        }
+    }
+}
+
 /// `[limits]`: of one turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -21,6 +21,7 @@ fn policy(sandbox: SandboxMode, approve: ApprovePolicy, rules: &[(Decision, &str
         hidden: vec!["/home/u/.ssh".into()],
         rules: rules.iter().map(rule).collect(),
         require: vec![],
+        wake: false,
     }
 }
 

@@ -265,6 +265,7 @@ impl Turn {
             attempt: self.failed,
             error: error.message.clone(),
             wait_ms: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+            daemon_ended: false,
         };
         effects.push(Effect::append(Body::SampleRetried(retried)));
         effects.push(Effect::Activity(

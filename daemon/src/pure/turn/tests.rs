@@ -46,7 +46,7 @@ impl Play {
             request_id: "r1".to_owned(),
             prompt: Some(PromptItem {
                 text: prompt.to_owned(),
-                images: Vec::new(),
+                ..PromptItem::default()
             }),
             ..QueuedPrompt::default()
         };
@@ -152,7 +152,7 @@ impl Play {
             request_id: text.to_owned(),
             prompt: Some(PromptItem {
                 text: text.to_owned(),
-                images: Vec::new(),
+                ..PromptItem::default()
             }),
             mode: PromptMode::Steer.into(),
             by: None,
