@@ -23,7 +23,7 @@ use super::StoreError;
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Bytes of the log at which readers are kept out for as long as it takes to empty it.
-const LOG_MAX: u64 = 8 << 20;
+pub(super) const LOG_MAX: u64 = 8 << 20;
 
 /// Between the readers and the writer of one database.
 #[derive(Default)]

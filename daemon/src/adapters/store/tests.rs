@@ -6,6 +6,12 @@ use quire_proto::v1::{SessionState, event::Body};
 
 use super::*;
 
+mod corpus;
+mod heads;
+mod log;
+mod migration;
+mod rot;
+
 struct Scratch {
     directory: tempfile::TempDir,
     store: Store,
