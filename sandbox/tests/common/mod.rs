@@ -18,7 +18,7 @@ use std::{
 use quire_sandbox::{
     job::OutputReader,
     record::{self, EXIT_FILE, ExitRecord, SOCKET_FILE},
-    spec::{JobSpec, Layer, Limits, Mode, Profile, Stdin},
+    spec::{JobSpec, Label, Layer, Lifetime, Limits, Mode, Profile, Stdin},
     wire::{self, Decoder, Event, Order, Request},
 };
 
@@ -91,6 +91,11 @@ impl World {
     pub(crate) fn spec(&self, name: &str, script: &str) -> JobSpec {
         JobSpec {
             directory: self.at("jobs").join(name),
+            label: Label {
+                session: "2345bcdfgh".to_owned(),
+                command: script.to_owned(),
+                lifetime: Lifetime::Session,
+            },
             argv: ["sh", "-c", script].map(str::to_owned).into(),
             cwd: self.at("ws"),
             environment: [
