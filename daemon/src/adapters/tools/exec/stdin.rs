@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use quire_proto::{
-    id::JobId,
+    id::{ItemId, JobId},
     v1::{Intent, OutcomeStatus},
 };
 use serde::Deserialize;
@@ -87,18 +87,29 @@ impl Tool for WriteStdin {
         })
     }
 
+    /// Writes again: the keeper knows whether it has written this already.
     fn resume(
         &self,
-        _call: Call,
+        call: Call,
         _intent: Intent,
-        _place: Place,
-        _live: Live,
+        place: Place,
+        live: Live,
     ) -> BoxFuture<'static, Finished> {
-        Box::pin(async {
-            Finished::with_status(
-                OutcomeStatus::Unknown,
-                "it is not known whether this was written: look at the job with empty `chars`",
-            )
+        let shared = self.0.clone();
+        Box::pin(async move {
+            let (arguments, job) = match parse(&call) {
+                Ok(parsed) => parsed,
+                Err(finished) => return finished,
+            };
+            match shared.jobs.adopt(&place.session, &job).await {
+                Ok(Adopted::Running(running)) if running.knows_ids() => {
+                    shared.write(arguments, &job, &place, &live).await
+                }
+                _ => Finished::with_status(
+                    OutcomeStatus::Unknown,
+                    "it is not known whether this was written: look at the job with empty `chars`",
+                ),
+            }
         })
     }
 }
@@ -139,7 +150,7 @@ impl Shared {
         let from = wait::lock(&self.reported).get(job).copied().unwrap_or(0);
         match self.jobs.adopt(&place.session, job).await {
             Ok(Adopted::Running(running)) if *running.session() == place.session => {
-                if let Err(error) = send(&running, arguments.chars).await {
+                if let Err(error) = send(&running, &arguments.chars, live.item).await {
                     return Finished::failed(error);
                 }
                 let observed =
@@ -170,15 +181,16 @@ impl Shared {
     }
 }
 
-async fn send(job: &Job, chars: String) -> Result<(), String> {
+async fn send(job: &Job, chars: &str, item: ItemId) -> Result<(), String> {
     if chars.is_empty() {
         return Ok(());
     }
-    let interrupts = chars == INTERRUPT;
-    match job.write(chars.into_bytes()).await {
+    let id = format!("item-{item}");
+    match job.write(Some(&id), chars.as_bytes()).await {
         // Without a terminal there is nothing that turns the character into the signal.
-        Err(JobError::Denied(_)) if interrupts => {
-            job.signal(SIGINT).await.map_err(|error| error.to_string())
+        Err(JobError::Denied(_)) if chars == INTERRUPT => {
+            let sent = job.signal(Some(&id), SIGINT).await;
+            sent.map_err(|error| error.to_string())
         }
         Err(JobError::Denied(why)) => Err(format!(
             "{why}: start the command with `tty` to write to it"
