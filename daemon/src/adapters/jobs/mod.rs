@@ -40,6 +40,9 @@ pub use self::{
     walk::{Kept, Walk},
 };
 
+/// Holds the scratch directories of sessions. Not the name of any job: those have no vowels.
+const SCRATCH: &str = "scratch";
+
 /// Why a job was not started, or a request to one not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -196,8 +199,7 @@ impl Jobs {
     }
 
     fn scratch_path(&self, session: &SessionId) -> PathBuf {
-        // Not the name of any job: those have no vowels.
-        self.0.directory.join("scratch").join(session.as_str())
+        self.0.directory.join(SCRATCH).join(session.as_str())
     }
 
     /// Removes the files of a job that has ended; its output can then no longer be read.
@@ -281,6 +283,9 @@ impl Jobs {
     fn reserve(&self, job: &JobId) -> Result<Reserved<'_>, JobError> {
         let most = usize::try_from(self.0.bounds.max_detached).unwrap_or(usize::MAX);
         let mut detached = lock(&self.0.detached);
+        // One that has just ended may not have been taken out yet.
+        let lives = |job: &JobId| self.get(job).is_none_or(|job| job.ended().is_none());
+        detached.retain(lives);
         let known = detached.contains(job);
         if !known && detached.len() >= most {
             return Err(JobError::TooManyDetached(detached.len()));

@@ -68,7 +68,15 @@ impl Jobs {
     }
 
     async fn let_go(&self, job: &JobId) -> Result<(), JobError> {
-        let connection = self.connection(job).await?.ok_or(JobError::Gone)?;
+        let connection = match self.record(job).label.session.parse() {
+            // Its place among the detached is given back when it is seen to end.
+            Ok(session) => match self.adopt(&session, job).await? {
+                Adopted::Running(running) => Some(running.connection),
+                Adopted::Ended(_) | Adopted::Unknown | Adopted::NeverStarted => None,
+            },
+            Err(_) => self.connection(job).await?,
+        };
+        let connection = connection.ok_or(JobError::Gone)?;
         if !connection.knows_ids() {
             return Err(JobError::Denied(
                 "an earlier version of Quire started this job and cannot detach it: let it end, or end it"

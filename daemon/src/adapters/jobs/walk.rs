@@ -19,7 +19,7 @@ use quire_sandbox::{
     spec::Lifetime,
 };
 
-use super::{Jobs, lock};
+use super::{Jobs, SCRATCH, lock};
 use crate::ports::tool::RunningJobs;
 
 /// How long living keepers have to answer, all together. One that does not in time is asked again
@@ -54,6 +54,8 @@ impl Kept {
 pub struct Walk {
     jobs: Jobs,
     found: Vec<Kept>,
+    /// Sessions whose commands have a scratch directory.
+    scratch: Vec<SessionId>,
 }
 
 impl Jobs {
@@ -79,28 +81,22 @@ impl Jobs {
             for name in &names {
                 remove_unmade(&jobs.0.directory, name);
             }
-            names.iter().filter_map(|name| jobs.look(name)).collect()
+            let found = names.iter().filter_map(|name| jobs.look(name)).collect();
+            let scratch = names_in(&jobs.0.directory.join(SCRATCH)).into_iter();
+            let scratch = scratch.filter_map(|name| name.parse().ok()).collect();
+            (found, scratch)
         });
+        // An error is a panic, which has been logged.
+        let (found, scratch) = found.await.unwrap_or_default();
         Walk {
             jobs: self.clone(),
-            // An error is a panic, which has been logged.
-            found: found.await.unwrap_or_default(),
+            found,
+            scratch,
         }
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = match fs::read_dir(&self.0.directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => {
-                tracing::warn!(%error, "the jobs' directory cannot be read");
-                return Vec::new();
-            }
-        };
-        entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect()
+        names_in(&self.0.directory)
     }
 
     /// `None` for what is no job's.
@@ -122,6 +118,21 @@ impl Jobs {
     }
 }
 
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            tracing::warn!(directory = %directory.display(), %error, "a directory cannot be read");
+            return Vec::new();
+        }
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
 /// Removes what a keeper made beside its job's place, if that keeper is gone.
 fn remove_unmade(jobs: &Path, name: &str) {
     let Some((_, pid)) = name.split_once(".new-") else {
@@ -139,10 +150,11 @@ fn remove_unmade(jobs: &Path, name: &str) {
 }
 
 impl Walk {
-    /// The sessions that jobs were found of.
+    /// The sessions that something was found of.
     #[must_use]
     pub fn sessions(&self) -> BTreeSet<SessionId> {
-        self.found.iter().filter_map(Kept::session).collect()
+        let of_jobs = self.found.iter().filter_map(Kept::session);
+        of_jobs.chain(self.scratch.iter().cloned()).collect()
     }
 
     /// Connects to what runs, and clears away what nobody will: remnants of killed keepers and,
@@ -154,6 +166,9 @@ impl Walk {
             .unwrap_or_default();
         let (mut running, mut lost) = (Vec::new(), 0);
         let count = self.found.len();
+        if let Some(known) = known {
+            self.clear_scratch(known);
+        }
         for kept in self.found {
             let stray = known
                 .zip(kept.session())
@@ -189,6 +204,30 @@ impl Walk {
         if count > 0 {
             let running = running.len();
             tracing::info!(count, running, lost, answered, "jobs of earlier daemons");
+        }
+    }
+}
+
+impl Walk {
+    /// Removes the scratch directories of sessions that are gone, and that no job uses.
+    fn clear_scratch(&self, known: &HashSet<SessionId>) {
+        let running = |kept: &&Kept| matches!(kept.state, JobState::Running(_));
+        let in_use: HashSet<_> = self
+            .found
+            .iter()
+            .filter(running)
+            .filter_map(Kept::session)
+            .collect();
+        for session in &self.scratch {
+            if known.contains(session) || in_use.contains(session) {
+                continue;
+            }
+            let (jobs, session) = (self.jobs.clone(), session.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = jobs.forget_scratch(&session) {
+                    tracing::warn!(%session, %error, "the scratch files of a session stay");
+                }
+            });
         }
     }
 }

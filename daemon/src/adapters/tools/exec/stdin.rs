@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use quire_proto::{
-    id::{ItemId, JobId},
+    id::{JobId, RequestId},
     v1::{Intent, OutcomeStatus},
 };
 use serde::Deserialize;
@@ -44,6 +44,13 @@ struct Arguments {
     max_output_tokens: Option<usize>,
 }
 
+/// What is to be written, and what the keeper knows that by.
+struct Write {
+    arguments: Arguments,
+    job: JobId,
+    id: String,
+}
+
 impl Tool for WriteStdin {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
@@ -67,6 +74,8 @@ impl Tool for WriteStdin {
         Box::pin(async move {
             let (arguments, job) = parse(&call)?;
             let writes = !arguments.chars.is_empty();
+            // Not the item's number: that is given again when the history is rewound.
+            let id = RequestId::random().to_string();
             let title = match writes {
                 true => format!("write {:?} to job {job}", arguments.chars),
                 false => format!("wait for job {job}"),
@@ -78,10 +87,14 @@ impl Tool for WriteStdin {
                     ..Default::default()
                 },
                 // Without a job's name: to interrupt this call is not to end that job.
-                intent: writes.then(Intent::default),
+                intent: writes.then(|| Intent {
+                    write_id: id.clone(),
+                    ..Intent::default()
+                }),
                 preview: Vec::new(),
                 act: Box::new(move |live| {
-                    Box::pin(async move { shared.write(arguments, &job, &place, &live).await })
+                    let write = Write { arguments, job, id };
+                    Box::pin(async move { shared.write(write, &place, &live).await })
                 }),
             })
         })
@@ -91,7 +104,7 @@ impl Tool for WriteStdin {
     fn resume(
         &self,
         call: Call,
-        _intent: Intent,
+        intent: Intent,
         place: Place,
         live: Live,
     ) -> BoxFuture<'static, Finished> {
@@ -102,8 +115,12 @@ impl Tool for WriteStdin {
                 Err(finished) => return finished,
             };
             match shared.jobs.adopt(&place.session, &job).await {
-                Ok(Adopted::Running(running)) if running.knows_ids() => {
-                    shared.write(arguments, &job, &place, &live).await
+                Ok(Adopted::Running(running))
+                    if running.knows_ids() && !intent.write_id.is_empty() =>
+                {
+                    let id = intent.write_id;
+                    let write = Write { arguments, job, id };
+                    shared.write(write, &place, &live).await
                 }
                 _ => Finished::with_status(
                     OutcomeStatus::Unknown,
@@ -127,13 +144,9 @@ fn parse(call: &Call) -> Result<(Arguments, JobId), Finished> {
 }
 
 impl Shared {
-    async fn write(
-        &self,
-        arguments: Arguments,
-        job: &JobId,
-        place: &Place,
-        live: &Live,
-    ) -> Finished {
+    async fn write(&self, write: Write, place: &Place, live: &Live) -> Finished {
+        let Write { arguments, job, id } = write;
+        let job = &job;
         let budget = arguments
             .max_output_tokens
             .unwrap_or(TOKENS)
@@ -150,7 +163,7 @@ impl Shared {
         let from = wait::lock(&self.reported).get(job).copied().unwrap_or(0);
         match self.jobs.adopt(&place.session, job).await {
             Ok(Adopted::Running(running)) if *running.session() == place.session => {
-                if let Err(error) = send(&running, &arguments.chars, live.item).await {
+                if let Err(error) = send(&running, &arguments.chars, &id).await {
                     return Finished::failed(error);
                 }
                 let observed =
@@ -181,15 +194,14 @@ impl Shared {
     }
 }
 
-async fn send(job: &Job, chars: &str, item: ItemId) -> Result<(), String> {
+async fn send(job: &Job, chars: &str, id: &str) -> Result<(), String> {
     if chars.is_empty() {
         return Ok(());
     }
-    let id = format!("item-{item}");
-    match job.write(Some(&id), chars.as_bytes()).await {
+    match job.write(Some(id), chars.as_bytes()).await {
         // Without a terminal there is nothing that turns the character into the signal.
         Err(JobError::Denied(_)) if chars == INTERRUPT => {
-            let sent = job.signal(Some(&id), SIGINT).await;
+            let sent = job.signal(Some(id), SIGINT).await;
             sent.map_err(|error| error.to_string())
         }
         Err(JobError::Denied(why)) => Err(format!(
