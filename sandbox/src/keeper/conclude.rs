@@ -17,13 +17,13 @@ impl Keeper {
     pub(super) fn conclude(&mut self) -> i32 {
         // The tree's placeholders go with it; they must not outlive what they stand for.
         self.tree = None;
+        let _ = fs::remove_file(REMNANTS_FILE);
         let record = self.exit_record();
         let here = Path::new(".");
         let written = self.reserve.become_record(here, &record);
         self.tell(&Event::Ended(Box::new(record)));
         self.clients.clear();
         let _ = fs::remove_file(SOCKET_FILE);
-        let _ = fs::remove_file(REMNANTS_FILE);
         let kept = written.and_then(|()| {
             fs::remove_file(KEEPER_FILE)?;
             // After telling: the daemon makes the outcome durable by itself, and need not wait.

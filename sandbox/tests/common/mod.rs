@@ -29,9 +29,19 @@ pub(crate) fn has(layer: Layer) -> bool {
     let report = quire_sandbox::probe::probe(Path::new(PROGRAM)).unwrap();
     let lacks = report.lacks(&[layer]).cloned();
     if let Some(missing) = &lacks {
-        eprintln!("SKIPPED, NOT TESTED: {missing}");
+        skipped(&missing.to_string());
     }
     lacks.is_none()
+}
+
+/// Says loudly that a test was left out, and why.
+pub(crate) fn skipped(why: &str) {
+    eprintln!("SKIPPED, NOT TESTED: {why}");
+}
+
+/// A figure for people.
+pub(crate) fn told(figure: &str) {
+    eprintln!("{figure}");
 }
 
 /// A directory with a home, a workspace that is a git repository, and something outside both.

@@ -6,7 +6,7 @@ use futures_util::Stream;
 use quire_proto::{
     id::SessionId,
     v1::{
-        ApprovePolicy, ClientWorld, Job, JobState, SandboxMode, Session, SessionCreated,
+        ApprovePolicy, ClientWorld, Job, JobLifetime, JobState, SandboxMode, Session, SessionCreated,
         SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
         SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
         SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
@@ -180,7 +180,8 @@ impl SessionService for Services {
     ) -> Result<Response<SessionServiceDeleteResponse>, Status> {
         self.caller(&request, &request.get_ref().request_id)?;
         let handle = self.session(&request.get_ref().session).await?;
-        let jobs = handle.look().await?.jobs;
+        let mut jobs = handle.look().await?.jobs;
+        jobs.retain(|job| job.lifetime() != JobLifetime::Detached);
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
             sessions.delete(&handle).await?;
@@ -319,6 +320,10 @@ fn forget(kept: &Jobs, session: &SessionId, jobs: &[Job]) {
         if let Err(error) = kept.forget(&job) {
             tracing::warn!(%job, %error, "the files of a job stay");
         }
+    }
+    // A detached job still uses them; the next start finds them.
+    if !kept.of_session(session).is_empty() {
+        return;
     }
     if let Err(error) = kept.forget_scratch(session) {
         tracing::warn!(%session, %error, "the scratch files of a session stay");
