@@ -87,7 +87,7 @@ impl Tool for Counted {
     fn prepare(&self, call: Call, _: Place) -> BoxFuture<'static, Result<Prepared, Finished>> {
         let intent = Intent {
             job_id: JobId::random().to_string(),
-            files: Vec::new(),
+            ..Intent::default()
         };
         let tool = self.clone();
         let arguments = call.arguments.clone();

@@ -6,15 +6,16 @@ use futures_util::Stream;
 use quire_proto::{
     id::{RequestId, SessionId},
     v1::{
-        ApprovePolicy, ClientWorld, Job, JobState, SandboxMode, Session, SessionCreated,
-        SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
-        SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
-        SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
-        SessionServiceForkResponse, SessionServiceGetRequest, SessionServiceGetResponse,
-        SessionServiceImportRequest, SessionServiceImportResponse, SessionServiceListEventsRequest,
-        SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
-        SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
-        SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
+        ApprovePolicy, ClientWorld, Job, JobLifetime, JobState, SandboxMode, Session,
+        SessionCreated, SessionServiceArchiveRequest, SessionServiceArchiveResponse,
+        SessionServiceCreateRequest, SessionServiceCreateResponse, SessionServiceDeleteRequest,
+        SessionServiceDeleteResponse, SessionServiceExportRequest, SessionServiceExportResponse,
+        SessionServiceForkRequest, SessionServiceForkResponse, SessionServiceGetRequest,
+        SessionServiceGetResponse, SessionServiceImportRequest, SessionServiceImportResponse,
+        SessionServiceListEventsRequest, SessionServiceListEventsResponse,
+        SessionServiceListRequest, SessionServiceListResponse, SessionServiceSearchRequest,
+        SessionServiceSearchResponse, SessionServiceUpdateRequest, SessionServiceUpdateResponse,
+        SessionServiceWatchRequest, SessionServiceWatchResponse,
         session_service_server::SessionService,
     },
 };
@@ -191,7 +192,8 @@ impl SessionService for Services {
                 return Ok(Response::new(SessionServiceDeleteResponse {}));
             }
         };
-        let jobs = handle.look().await?.jobs;
+        let mut jobs = handle.look().await?.jobs;
+        jobs.retain(|job| job.lifetime() != JobLifetime::Detached);
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
             if !sessions.delete(&handle, &request_id).await? {
@@ -354,6 +356,10 @@ fn forget(kept: &Jobs, session: &SessionId, jobs: &[Job]) {
         if let Err(error) = kept.forget(&job) {
             tracing::warn!(%job, %error, "the files of a job stay");
         }
+    }
+    // A detached job still uses them; the next start finds them.
+    if !kept.of_session(session).is_empty() {
+        return;
     }
     if let Err(error) = kept.forget_scratch(session) {
         tracing::warn!(%session, %error, "the scratch files of a session stay");
