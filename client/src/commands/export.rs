@@ -146,8 +146,8 @@ impl Last {
     }
 
     fn end(&self) -> Result<End, Failure> {
-        let lines = self.0.split(|byte| *byte == b'\n');
-        let line = lines.filter(|line| !line.is_empty()).next_back();
+        let mut lines = self.0.split(|byte| *byte == b'\n');
+        let line = lines.rfind(|line| !line.is_empty());
         let end = line.and_then(|line| serde_json::from_slice(line).ok());
         end.ok_or_else(|| Failure::new(Exit::Failed, "the daemon stopped before the end"))
     }

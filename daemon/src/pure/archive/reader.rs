@@ -126,7 +126,9 @@ impl Reader {
     /// [`NoArchive`]: there is no session in it.
     pub fn finish(mut self) -> Result<Contents, NoArchive> {
         let rest = std::mem::take(&mut self.line);
-        if self.is_reading() && !rest.is_empty() && self.header.is_none() {
+        // Whole but for its line end. What is not whole is a file that was cut.
+        let whole = self.header.is_none() || self.follows(&rest).is_some();
+        if self.is_reading() && !rest.is_empty() && whole {
             self.take(&rest);
         }
         if let State::Refused(why) = self.state {
@@ -202,12 +204,8 @@ impl Reader {
     }
 
     fn take_line(&mut self, line: &[u8]) -> Result<(), String> {
-        let rest = line.get(SUMMED_FROM..).unwrap_or_default();
-        let chain = self.chain.next(rest);
-        if !line.starts_with(chain.opening().as_bytes()) {
-            return Err("its checksum is not that of its content".to_owned());
-        }
-        self.chain = chain;
+        let wrong = || "its checksum is not that of its content".to_owned();
+        self.chain = self.follows(line).ok_or_else(wrong)?;
         let told: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         match told {
             Line {
@@ -222,6 +220,13 @@ impl Reader {
                 Ok(())
             }
         }
+    }
+
+    /// The line's sum, if it is the one that must come next.
+    fn follows(&self, line: &[u8]) -> Option<Chain> {
+        let chain = self.chain.next(line.get(SUMMED_FROM..)?);
+        line.starts_with(chain.opening().as_bytes())
+            .then_some(chain)
     }
 
     fn take_event(&mut self, seq: u64, text: &RawValue, newer: bool) -> Result<(), String> {
