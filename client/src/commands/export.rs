@@ -15,6 +15,7 @@ use super::Done;
 use crate::{
     context::{self, Context},
     failure::{Exit, Failure},
+    start::privately,
 };
 
 /// More than the last line of a file takes.
@@ -108,10 +109,8 @@ impl Part {
         let part = path.with_file_name(hidden);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        Ok(Self {
-            file: options.open(&part)?,
-            path: part,
-        })
+        let file = privately(|| options.open(&part))?;
+        Ok(Self { file, path: part })
     }
 
     fn becomes(self, path: &Path) -> io::Result<()> {
