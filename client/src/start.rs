@@ -67,15 +67,14 @@ impl StartLock {
     pub async fn take(home: &Home) -> Result<Self, Failure> {
         home.check()
             .map_err(|error| no_daemon(format!("the daemon cannot start: {error}")))?;
-        make_directories(home)?;
         let path = home.start_lock_file();
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| unusable(&path, &error))?;
+        let open = || {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            options.open(&path)
+        };
+        let file = privately(|| make_directories(home).map(|()| open()))?;
+        let file = file.map_err(|error| unusable(&path, &error))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return Ok(Self { _file: file });
         }
@@ -151,6 +150,17 @@ pub fn is_held(home: &Home, _start: &StartLock) -> Result<bool, Failure> {
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
         Err(error) => Err(unusable(&path, &error.into())),
     }
+}
+
+/// Runs `make` so that the user can use what it makes, and nobody else, whatever the umask: one that
+/// takes rights from the user, too, would leave a directory that nothing can be made in.
+///
+/// The umask is that of the whole process meanwhile, so nothing else may be made at the same time.
+pub fn privately<T>(make: impl FnOnce() -> T) -> T {
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let made = make();
+    rustix::process::umask(umask);
+    made
 }
 
 fn make_directories(home: &Home) -> Result<(), Failure> {

@@ -22,8 +22,10 @@ pub mod demo;
 pub mod deny;
 pub mod diff;
 pub mod exec;
+pub mod export;
 pub mod files;
 pub mod fork;
+pub mod import;
 pub mod interrupt;
 pub mod job;
 pub mod jobs;
@@ -70,6 +72,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Logs(arguments) => logs::run(arguments, context).await,
         Command::Diff(arguments) => diff::run(arguments, context).await,
         Command::Fork(arguments) => fork::run(arguments, context).await,
+        Command::Export(arguments) => export::run(arguments, context).await,
+        Command::Import(arguments) => import::run(arguments, context).await,
         Command::Rename(arguments) => rename::run(arguments, context).await,
         Command::Archive(arguments) => archive::run(arguments, context).await,
         Command::Delete(arguments) => delete::run(arguments, context).await,
@@ -85,7 +89,6 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         }
         Command::Top(_) => later::refuse("quire top"),
         Command::Undo(_) => later::refuse("quire undo"),
-        Command::Export(_) => later::refuse("quire export"),
         Command::Search(_) => later::refuse("quire search"),
         Command::Symbols(_) => later::refuse("quire symbols"),
         Command::Map(_) => later::refuse("quire map"),

@@ -158,19 +158,47 @@ impl Registry {
             transcript.apply(&event);
             events.push(event);
         }
-        let made = self
-            .world
-            .store
-            .create(id.clone(), request, &events, &transcript.summary())
-            .await?;
+        self.begin(request, &events, &transcript.summary(), surroundings)
+            .await
+    }
+
+    /// Makes a session of all its `events`, which leave it at rest as `summary` tells, once for each
+    /// request id. Its name must be free.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; then there is no session.
+    pub async fn import(
+        &self,
+        request: &RequestId,
+        events: &[Event],
+        summary: &Session,
+        surroundings: Surroundings,
+    ) -> Result<Session, StoreError> {
+        let _making = Making::begin(self)?;
+        self.begin(request, events, summary, surroundings).await
+    }
+
+    async fn begin(
+        &self,
+        request: &RequestId,
+        events: &[Event],
+        summary: &Session,
+        surroundings: Surroundings,
+    ) -> Result<Session, StoreError> {
+        let id: SessionId = summary
+            .id
+            .parse()
+            .unwrap_or_else(|_none| SessionId::random());
+        let store = &self.world.store;
+        let made = store.create(id.clone(), request, events, summary).await?;
         if made != id {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
         }
-        let handle = session::start(id.clone(), self.world.clone(), &events, surroundings, false);
-        let session = transcript.summary();
+        let handle = session::start(id.clone(), self.world.clone(), events, surroundings, false);
         self.living().sessions.insert(id, handle);
-        Ok(session)
+        Ok(summary.clone())
     }
 
     /// The session of that id, brought to life if it sleeps.
@@ -204,6 +232,16 @@ impl Registry {
     ///
     /// [`Missing`].
     pub async fn find(&self, name: &str) -> Result<Handle, Missing> {
+        let id = self.name(name).await?;
+        Ok(self.open(&id).await?)
+    }
+
+    /// The id of the session that `name` means. It is not brought to life, and may be damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`].
+    pub async fn name(&self, name: &str) -> Result<SessionId, Missing> {
         let found = self.world.store.find(name).await?;
         let ids: Vec<SessionId> = found
             .iter()
@@ -211,7 +249,7 @@ impl Registry {
             .collect();
         match ids.as_slice() {
             [] => Err(Missing::NotFound(name.to_owned())),
-            [id] => Ok(self.open(id).await?),
+            [id] => Ok(id.clone()),
             several => {
                 let ids = several.iter().take(5).map(ToString::to_string).collect();
                 Err(Missing::Ambiguous {

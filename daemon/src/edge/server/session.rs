@@ -223,16 +223,17 @@ impl SessionService for Services {
 
     async fn export(
         &self,
-        _request: Request<SessionServiceExportRequest>,
+        request: Request<SessionServiceExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        Err(not_yet("exporting a session"))
+        let pieces = self.export_session(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(pieces)))
     }
 
     async fn import(
         &self,
-        _request: Request<tonic::Streaming<SessionServiceImportRequest>>,
+        request: Request<tonic::Streaming<SessionServiceImportRequest>>,
     ) -> Result<Response<SessionServiceImportResponse>, Status> {
-        Err(not_yet("importing a session"))
+        Ok(Response::new(self.import_session(request).await?))
     }
 
     type WatchStream =
@@ -367,7 +368,7 @@ fn forget(kept: &Jobs, session: &SessionId, jobs: &[Job]) {
 }
 
 /// The world that a client describes, as sessions keep it.
-fn surroundings(world: &ClientWorld) -> Surroundings {
+pub(super) fn surroundings(world: &ClientWorld) -> Surroundings {
     let environment = world
         .environment
         .iter()
@@ -379,7 +380,7 @@ fn surroundings(world: &ClientWorld) -> Surroundings {
     }
 }
 
-fn directory(field: &str, path: &str) -> Result<(), Status> {
+pub(super) fn directory(field: &str, path: &str) -> Result<(), Status> {
     let path = Path::new(path);
     if !path.is_absolute() {
         return Err(invalid(format!(
