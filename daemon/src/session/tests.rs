@@ -165,6 +165,7 @@ fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Counted) -> W
         jobs: Arc::new(tool.clone()),
         briefing: Arc::new(|_| std::future::ready("<cwd>/w</cwd>".to_owned()).boxed()),
         save_rule: Arc::new(|_| Ok(())),
+        notify: Arc::new(|_| {}),
         instructions: Arc::from("be good"),
         max_samples: 20,
     }

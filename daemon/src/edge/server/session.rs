@@ -6,7 +6,7 @@ use futures_util::Stream;
 use quire_proto::{
     id::SessionId,
     v1::{
-        ApprovePolicy, ClientWorld, Job, JobState, SandboxMode, Session, SessionCreated,
+        ApprovePolicy, ClientWorld, Job, JobLifetime, SandboxMode, Session, SessionCreated,
         SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
         SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
         SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
@@ -180,15 +180,10 @@ impl SessionService for Services {
     ) -> Result<Response<SessionServiceDeleteResponse>, Status> {
         self.caller(&request, &request.get_ref().request_id)?;
         let handle = self.session(&request.get_ref().session).await?;
-        let jobs = handle.look().await?.jobs;
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
-            sessions.delete(&handle).await?;
-            for job in jobs.iter().filter(|job| job.state() == JobState::Running) {
-                if let Ok(id) = job.id.parse() {
-                    sessions.world().jobs.stop(id).await;
-                }
-            }
+            let mut jobs = sessions.delete(&handle).await?;
+            jobs.retain(|job| job.lifetime() != JobLifetime::Detached);
             forget(&kept, handle.id(), &jobs);
             Ok(())
         })

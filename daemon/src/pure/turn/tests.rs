@@ -53,8 +53,9 @@ impl Play {
         let beginning = Beginning {
             prompt,
             preamble: None,
+            ends: Vec::new(),
             max_samples: 5,
-            now_ms: 1,
+            now: now(1),
         };
         let (turn, effects) = Turn::begin(&transcript, beginning);
         let mut play = Self { transcript, turn };
@@ -63,7 +64,7 @@ impl Play {
     }
 
     fn step(&mut self, input: Input) -> Vec<String> {
-        let effects = self.turn.step(&self.transcript, 2, input);
+        let effects = self.turn.step(&self.transcript, now(2), input);
         self.carry_out(effects)
     }
 
@@ -190,7 +191,7 @@ impl Play {
             turn: self.turn.id(),
             grown,
             max_samples: 5,
-            now_ms: 3,
+            now: now(3),
         };
         let (turn, effects) = Turn::resume(&self.transcript, &remains);
         self.turn = turn;
@@ -228,6 +229,14 @@ impl Play {
     }
 }
 
+/// Both clocks at once.
+fn now(ms: u64) -> Now {
+    Now {
+        wall_ms: i64::try_from(ms).unwrap(),
+        steady: Duration::from_millis(ms),
+    }
+}
+
 fn id(number: u64) -> ItemId {
     ItemId::new(number).unwrap()
 }
@@ -242,6 +251,9 @@ fn written(call: &str) -> Call {
         opaque: Vec::new(),
     }
 }
+
+/// A suspended turn goes on.
+const SENT_ON: &str = "retried 0 the turn was suspended and is sent on";
 
 fn ended() -> Delta {
     Delta::Ended {
@@ -289,6 +301,7 @@ fn event_line(body: &Body) -> Option<String> {
         Body::TurnStarted(started) => format!("turn {} started", started.turn),
         Body::TurnEnded(ended) => format!("ended {:?} {}", ended.stop_reason(), ended.error_kind),
         Body::TurnSuspended(_) => "suspended".to_owned(),
+        Body::SampleRetried(retried) if retried.daemon_ended => format!("died {}", retried.attempt),
         Body::SampleRetried(retried) => format!("retried {} {}", retried.attempt, retried.error),
         Body::ItemStarted(event) => format!("started {}", item_line(event.item.as_ref()?)),
         Body::ItemChanged(event) => format!("changed {}", item_line(event.item.as_ref()?)),
@@ -558,12 +571,12 @@ fn another_daemon_goes_on_where_the_log_ends() {
     play.step(Input::Deltas(vec![Delta::Text("shown".into())]));
     assert_eq!(
         play.take_over(&[(2, "shown")]),
-        ["completed 2 message `shown` cut off", "sample"]
+        ["completed 2 message `shown` cut off", "died 1", "sample"]
     );
 
     let (mut play, _) = Play::begin("go");
     play.answer_calls(&["sh a", "sh b"]);
-    assert_eq!(play.take_over(&[]), ["prepare 2"]);
+    assert_eq!(play.take_over(&[]), ["died 1", "prepare 2"]);
     play.prepared(2, "make");
     assert_eq!(play.take_over(&[]), ["resume 2 job2"]);
     assert_eq!(
@@ -576,14 +589,18 @@ fn another_daemon_goes_on_where_the_log_ends() {
         play.decide(ApprovalVerdict::Once, false),
         ["decided Once", "prepare 3"]
     );
-    assert_eq!(play.take_over(&[]), ["prepare 3"], "nobody is asked twice");
+    assert_eq!(
+        play.take_over(&[]),
+        ["died 1", "prepare 3"],
+        "nobody is asked twice"
+    );
     assert_eq!(play.prepared(3, "ask"), ["changed 3 call sh", "act 3"]);
 
     let (mut play, _) = Play::begin("go");
     play.step(Input::Deltas(vec![Delta::Call(written("sh a"))]));
     assert_eq!(
         play.take_over(&[]),
-        ["completed 2 call Interrupted cut off", "sample"]
+        ["completed 2 call Interrupted cut off", "died 1", "sample"]
     );
     play.assert_legal_request();
 }
@@ -594,5 +611,5 @@ fn a_turn_taken_over_without_a_key_waits_for_a_client() {
     play.take_over(&[]);
     assert_eq!(play.failed(SampleErrorKind::Credentials), ["suspended"]);
     assert!(play.take_over(&[]).is_empty(), "it still waits");
-    assert_eq!(play.step(Input::Continue), ["sample"]);
+    assert_eq!(play.step(Input::Continue), [SENT_ON, "sample"]);
 }
