@@ -4,6 +4,9 @@
 //! daemon ended is opened at start, so that it goes on without anyone asking; what ends in mid-work
 //! because the store failed is opened again after a while.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},

@@ -10,7 +10,7 @@ pub mod feed;
 mod inbox;
 mod jobs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writing;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

@@ -69,7 +69,7 @@ impl Actor {
         }
         let append = self.fold_pending().await;
         let mut shown = None;
-        while let Err(error) = self.world.store.append(append.clone()).await {
+        while let Err(error) = self.commit(append.clone()).await {
             if !matches!(error, StoreError::Full) {
                 return Err(error.into());
             }
@@ -83,6 +83,12 @@ impl Actor {
         self.unpause();
         self.wrote(append)?;
         Ok(true)
+    }
+
+    async fn commit(&mut self, append: Append) -> Result<(), StoreError> {
+        #[cfg(test)]
+        super::tests::faults::of_store(&self.id, &append)?;
+        self.world.store.append(append).await
     }
 
     /// Takes the pending events into the transcript, with what follows from them.
@@ -154,7 +160,7 @@ impl Actor {
     /// Writes text where a killed daemon's successor finds it, then shows it.
     pub(super) async fn grow(&mut self, item: ItemId, text: &str) -> Result<(), Ended> {
         let offset = self.offsets.get(&item).copied().unwrap_or_default();
-        while let Err(error) = self.growing.append(item, offset, text.as_bytes()) {
+        while let Err(error) = self.keep(item, offset, text) {
             if !is_full(&error) {
                 return Err(error.into());
             }
@@ -165,6 +171,12 @@ impl Actor {
         self.offsets.insert(item, offset + text.len() as u64);
         self.feed.grow(item, text);
         Ok(())
+    }
+
+    fn keep(&mut self, item: ItemId, offset: u64, text: &str) -> io::Result<()> {
+        #[cfg(test)]
+        super::tests::faults::of_growing(&self.id)?;
+        self.growing.append(item, offset, text.as_bytes())
     }
 
     /// Waits before the next attempt, and meanwhile answers what `log` can answer.

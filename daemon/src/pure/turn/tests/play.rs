@@ -31,11 +31,8 @@ impl Play {
             policy: Some(policy),
             ..SessionCreated::default()
         };
-        let mut log = Vec::new();
-        log.push(record(
-            &mut transcript,
-            Body::SessionCreated(created).into(),
-        ));
+        let created = Body::SessionCreated(created).into();
+        let log = vec![record(&mut transcript, created)];
         let prompt = QueuedPrompt {
             request_id: "r1".to_owned(),
             prompt: Some(PromptItem {

@@ -69,7 +69,7 @@ fn the_third_daemon_in_a_row_that_dies_over_a_request_is_the_last() {
 
 #[test]
 fn a_turn_sent_on_by_a_person_has_all_its_attempts_again() {
-    let prompts: [fn(&mut Play); 3] = [
+    let prompts: [Happens; 3] = [
         |_| {},
         |play| play.steer("go on"),
         |play| play.queue("later", PromptMode::Queue),
@@ -89,10 +89,13 @@ fn a_turn_sent_on_by_a_person_has_all_its_attempts_again() {
     }
 }
 
+/// Something that happens to a turn.
+type Happens = fn(&mut Play);
+
 /// What stands between the second death and the third decides whether it is the last.
 #[test]
 fn only_what_brings_the_turn_forward_counts_as_progress() {
-    let table: [(&str, fn(&mut Play), bool); 8] = [
+    let table: [(&str, Happens, bool); 8] = [
         ("nothing", |_| {}, false),
         (
             "text",
