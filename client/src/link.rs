@@ -1,21 +1,26 @@
 //! A connection that comes back, and the watch that goes on over it.
 //!
 //! The daemon may die at any instant; a client that has work there brings it back and goes on from
-//! its cursor. It gives up when three daemons in a row brought nothing new, because then the daemon
-//! itself is what fails.
+//! its cursor, printing nothing twice. [`Patience`] says when that leads nowhere. A daemon that is
+//! there and says nothing is waited for, and people are told.
+
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use quire_proto::v1::{self, SessionServiceWatchResponse as Update};
+use quire_proto::v1::{
+    self, SessionServiceWatchResponse as Update, session_service_watch_response::Update as Told,
+};
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 
 use crate::{
     connect::{Connection, Host, Introduction, no_daemon},
-    failure::{Failure, is_lost},
+    failure::{Failure, is_announced, is_lost},
+    patience::{Death, MOST, Patience, Verdict, is_news},
+    reach,
+    told::{self, HEARTBEAT_MS, Silence, patiently},
     view::{Change, View},
 };
-
-/// Daemons in a row that may die without a new event.
-const BARREN_MAX: u32 = 3;
 
 /// Most updates handed out together, so that the rest of a loop gets its turn.
 const BATCH_MAX: usize = 512;
@@ -26,20 +31,47 @@ pub struct Link {
     host: Host,
     who: Introduction,
     connection: Connection,
+    told: told::Told,
+    patience: Patience,
+    /// Since when there is this connection.
+    opened: Instant,
+    /// Something new came over it.
+    brought_news: bool,
 }
 
 impl Link {
-    /// Connects, and starts a daemon when none answers.
+    /// Connects, and starts a daemon when none answers. Tells the daemon's notices.
     ///
     /// # Errors
     ///
     /// Those of [`Connection::open`].
     pub async fn open(host: &Host, who: Introduction) -> Result<Self, Failure> {
+        let link = Self::for_screen(host, who).await?;
+        link.told.tell(link.connection.notices());
+        Ok(link)
+    }
+
+    /// As [`open`](Self::open), for a screen, which shows the notices itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::open`].
+    pub async fn for_screen(host: &Host, who: Introduction) -> Result<Self, Failure> {
         Ok(Self {
             host: host.clone(),
             who,
             connection: Connection::open(host, who).await?,
+            told: told::Told::default(),
+            patience: Patience::default(),
+            opened: Instant::now(),
+            brought_news: false,
         })
+    }
+
+    /// Where the daemon lives.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// The connection as it is now.
@@ -48,13 +80,38 @@ impl Link {
         &self.connection
     }
 
-    /// Makes the connection anew.
+    /// Something came that was not known before: the daemon gets on.
+    pub fn got_news(&mut self) {
+        self.brought_news = true;
+    }
+
+    /// Takes in that the connection broke, as `status` says, and tells from when on another may be made.
+    ///
+    /// # Errors
+    ///
+    /// When daemons die in a row without getting further.
+    pub fn broke(&mut self, status: Option<&Status>) -> Result<Instant, Failure> {
+        let death = Death {
+            brought_news: std::mem::take(&mut self.brought_news),
+            lived: self.opened.elapsed(),
+            announced: status.is_some_and(is_announced),
+        };
+        match self.patience.died(death) {
+            Verdict::Again(pause) => Ok(Instant::now() + pause),
+            Verdict::GiveUp => Err(keeps_dying(&self.host)),
+        }
+    }
+
+    /// Makes the connection anew, not before `from`.
     ///
     /// # Errors
     ///
     /// Those of [`Connection::open`].
-    pub async fn reopen(&mut self) -> Result<(), Failure> {
+    pub async fn reopen(&mut self, from: Instant) -> Result<(), Failure> {
+        sleep_until(from).await;
         self.connection = Connection::open(&self.host, self.who).await?;
+        self.opened = Instant::now();
+        self.told.tell(self.connection.notices());
         Ok(())
     }
 
@@ -68,14 +125,29 @@ impl Link {
         &mut self,
         call: impl AsyncFn(&Connection) -> Result<T, Status>,
     ) -> Result<T, Failure> {
-        for _ in 0..BARREN_MAX {
-            match call(&self.connection).await {
-                Err(status) if is_lost(&status) => self.reopen().await?,
-                other => return other.map_err(Failure::from),
+        loop {
+            let answer = patiently(self.connection.pid(), call(&self.connection)).await;
+            match answer {
+                Err(status) if is_lost(&status) => {
+                    let from = self.broke(Some(&status))?;
+                    self.reopen(from).await?;
+                }
+                other => {
+                    self.got_news();
+                    return other.map_err(Failure::from);
+                }
             }
         }
-        Err(keeps_dying(&self.host))
     }
+}
+
+/// Why a daemon is not brought back any more.
+#[must_use]
+pub fn keeps_dying(host: &Host) -> Failure {
+    no_daemon(format!(
+        "the daemon died {MOST} times in a row without getting further: see `{}`",
+        host.home.logs().display()
+    ))
 }
 
 /// A session being watched: its view, and the stream that feeds it.
@@ -85,11 +157,25 @@ pub struct Watch {
     session: String,
     view: View,
     stream: Option<Streaming<Update>>,
-    /// Where the reader stood when the stream was opened.
-    opened_at: u64,
-    barren: u32,
+    /// How the stream ended, when updates that came before are still to be handed out.
+    ended: Option<Result<Option<Update>, Status>>,
+    /// From when on a new connection may be made; `None` while there is one.
+    broken: Option<Instant>,
+    silence: Silence,
+    /// People are told when the daemon is silent.
+    tells_silence: bool,
     /// Sent to each new daemon: keys and environment live in a daemon's memory only.
     world: Option<v1::ClientWorld>,
+    debt: Debt,
+}
+
+/// Whether a daemon that took the session over is to be sent the client's world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Debt {
+    None,
+    /// As soon as it is known how the session stands.
+    Later,
+    Now,
 }
 
 impl Watch {
@@ -111,9 +197,12 @@ impl Watch {
             session,
             view,
             stream: None,
-            opened_at: 0,
-            barren: 0,
+            ended: None,
+            broken: None,
+            silence: Silence::broken(),
+            tells_silence: false,
             world: None,
+            debt: Debt::None,
         }
     }
 
@@ -121,6 +210,13 @@ impl Watch {
     #[must_use]
     pub fn lending(mut self, world: v1::ClientWorld) -> Self {
         self.world = Some(world);
+        self
+    }
+
+    /// Says on standard error when the daemon says nothing for long.
+    #[must_use]
+    pub fn telling_silence(mut self, tells: bool) -> Self {
+        self.tells_silence = tells;
         self
     }
 
@@ -165,93 +261,151 @@ impl Watch {
             if self.stream.is_none() {
                 self.open_stream().await?;
             }
+            if self.debt == Debt::Now {
+                self.lend_world().await?;
+            }
             let Some(stream) = &mut self.stream else {
                 continue;
             };
-            match stream.message().await {
+            let told = match self.ended.take() {
+                Some(end) => end,
+                None => tokio::select! {
+                    biased;
+                    told = stream.message() => told,
+                    so_long = self.silence.too_long() => {
+                        self.tell_silence(so_long);
+                        continue;
+                    }
+                },
+            };
+            match told {
                 Ok(Some(first)) => return Ok(self.drain(first)),
-                Ok(None) => self.broke()?,
-                Err(status) if is_lost(&status) => self.broke()?,
+                Ok(None) => self.broke(None)?,
+                Err(status) if is_lost(&status) => self.broke(Some(&status))?,
                 Err(status) => return Err(status.into()),
             }
         }
     }
 
+    /// Makes a call that may take as long as the session works, and makes it again over the deaths of
+    /// daemons. What the session does meanwhile tells a daemon that gets on from one that only dies.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon answers, or that it cannot be kept alive.
+    pub async fn beside<T>(
+        &mut self,
+        call: impl AsyncFn(&Connection) -> Result<T, Status>,
+    ) -> Result<T, Failure> {
+        loop {
+            let connection = self.link.connection.clone();
+            let mut answer = std::pin::pin!(call(&connection));
+            let mut lost = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer, if !lost => match answer {
+                        Err(status) if is_lost(&status) => lost = true,
+                        other => return other.map_err(Failure::from),
+                    },
+                    updates = self.next() => {
+                        for update in updates? {
+                            self.apply(&update);
+                        }
+                        // The watch goes on, so the call can be made again.
+                        if lost || !self.link.connection.is(&connection) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_silence(&self, so_long: Duration) {
+        if self.tells_silence {
+            told::say(&reach::silence(self.link.connection.pid(), so_long));
+        }
+    }
+
     fn drain(&mut self, first: Update) -> Vec<Update> {
+        self.silence = Silence::broken();
         let mut batch = vec![first];
-        // An error met here ends the stream; opening it again brings the error back if it stays.
         while batch.len() < BATCH_MAX
             && let Some(stream) = &mut self.stream
-            && let Some(Ok(Some(update))) = stream.message().now_or_never()
+            && let Some(told) = stream.message().now_or_never()
         {
-            batch.push(update);
+            match told {
+                Ok(Some(update)) => batch.push(update),
+                end => {
+                    self.ended = Some(end);
+                    break;
+                }
+            }
+        }
+        let seq = self.view.cursor().seq;
+        if batch.iter().any(|update| is_news(update, seq)) {
+            self.link.got_news();
+        }
+        let synced = |update: &Update| matches!(update.update, Some(Told::Synced(_)));
+        if self.debt == Debt::Later && batch.iter().any(synced) {
+            self.debt = Debt::Now;
         }
         batch
     }
 
-    fn broke(&mut self) -> Result<(), Failure> {
+    fn broke(&mut self, status: Option<&Status>) -> Result<(), Failure> {
         self.stream = None;
-        let seq = self.view.cursor().seq;
-        self.barren = if seq > self.opened_at {
-            1
-        } else {
-            self.barren + 1
-        };
-        if self.barren < BARREN_MAX {
-            Ok(())
-        } else {
-            Err(keeps_dying(&self.link.host))
-        }
+        self.broken = Some(self.link.broke(status)?);
+        Ok(())
     }
 
     async fn open_stream(&mut self) -> Result<(), Failure> {
-        if self.barren > 0 {
-            self.link.reopen().await?;
-            self.lend_world().await?;
+        if let Some(from) = self.broken {
+            self.link.reopen(from).await?;
+            self.broken = None;
+            self.debt = Debt::Later;
         }
         let after = self.view.cursor();
         let request = v1::SessionServiceWatchRequest {
             session: self.session.clone(),
             after: (after.seq > 0).then_some(after),
+            heartbeat_ms: HEARTBEAT_MS,
             ..v1::SessionServiceWatchRequest::default()
         };
-        self.opened_at = self.view.cursor().seq;
         match self.link.connection.sessions().watch(request).await {
             Ok(stream) => self.stream = Some(stream.into_inner()),
-            Err(status) if is_lost(&status) => self.broke()?,
+            Err(status) if is_lost(&status) => self.broke(Some(&status))?,
             Err(status) => return Err(status.into()),
         }
+        self.silence = Silence::broken();
         Ok(())
     }
 
-    /// A turn that a dead daemon left may wait for nothing but the keys in this environment.
+    /// A turn that a dead daemon left may wait for nothing but the keys in this environment. One that a
+    /// person is to send on is left alone.
     async fn lend_world(&mut self) -> Result<(), Failure> {
-        let Some(world) = &self.world else {
-            return Ok(());
-        };
-        let request = v1::SessionServiceUpdateRequest {
-            request_id: quire_proto::id::RequestId::random().to_string(),
-            session: Some(v1::Session {
-                id: self.session.clone(),
-                ..v1::Session::default()
-            }),
-            world: Some(world.clone()),
-            ..v1::SessionServiceUpdateRequest::default()
-        };
-        match self.link.connection.sessions().update(request).await {
-            Ok(_) => Ok(()),
-            // The watch itself will find out and try again.
-            Err(status) if is_lost(&status) => Ok(()),
-            Err(status) => Err(status.into()),
+        let turn = self.view.running_turn().and_then(|id| self.view.turn(id));
+        let halted = turn.is_some_and(|turn| turn.suspended.is_some() && !turn.wants_world);
+        if let Some(world) = self.world.as_ref().filter(|_| !halted) {
+            let request = v1::SessionServiceUpdateRequest {
+                request_id: quire_proto::id::RequestId::random().to_string(),
+                session: Some(v1::Session {
+                    id: self.session.clone(),
+                    ..v1::Session::default()
+                }),
+                world: Some(world.clone()),
+                ..v1::SessionServiceUpdateRequest::default()
+            };
+            match self.link.connection.sessions().update(request).await {
+                // The watch itself will find out and try again.
+                Err(status) if !is_lost(&status) => return Err(status.into()),
+                Ok(_) | Err(_) => {}
+            }
         }
+        self.debt = Debt::None;
+        Ok(())
     }
-}
-
-fn keeps_dying(host: &Host) -> Failure {
-    no_daemon(format!(
-        "the daemon died {BARREN_MAX} times in a row without getting further: see `{}`",
-        host.home.logs().display()
-    ))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    view::{Change, Turn, View, ViewItem},
+    view::{Change, Marked, Turn, View, ViewItem, how_it_ended, words_of_loss},
 };
 
 /// Last lines of a command's output that are shown.
@@ -113,6 +113,7 @@ impl Plain {
                     self.files(&approval.files, printed);
                 }
             }
+            Change::EventsLost(seq) | Change::JobEnded(seq) => self.mark(view, seq, printed),
             Change::NewerEvent(seq) => {
                 self.progress_line(Ink::Dim, &format!("newer event (seq {seq})"), printed);
             }
@@ -153,6 +154,8 @@ impl Plain {
         match item.kind() {
             Some(Kind::Message(_)) => self.settle_message(id, item, printed),
             Some(Kind::ToolCall(call)) => self.settle_call(id, call, printed),
+            // Nobody said it: it tells the end of a job, which was told when it came.
+            Some(Kind::Prompt(prompt)) if !prompt.job_id.is_empty() => {}
             Some(Kind::Prompt(prompt)) if self.target == Target::Transcript => {
                 for line in printable(&prompt.text).lines() {
                     self.progress_line(Ink::Cyan, &format!("> {line}"), printed);
@@ -274,10 +277,30 @@ impl Plain {
         self.progress_line(ink, &text, printed);
     }
 
+    fn mark(&mut self, view: &View, seq: u64, printed: &mut Printed) {
+        match view.mark_at(seq).map(|mark| &mark.what) {
+            Some(Marked::Lost { events }) => {
+                self.progress_line(Ink::Yellow, &words_of_loss(*events), printed);
+            }
+            Some(Marked::JobEnded { job }) => {
+                if let Some(job) = view.jobs().get(job) {
+                    let (id, command) = (printable(&job.id), printable(&job.command));
+                    let text = format!("job {id} {}: {command}", how_it_ended(job));
+                    self.progress_line(Ink::Bold, &text, printed);
+                }
+            }
+            Some(Marked::Newer) | None => {}
+        }
+    }
+
     fn retried(&mut self, turn: Option<&Turn>, printed: &mut Printed) {
         if let Some(retried) = turn.and_then(|turn| turn.retried.as_ref()) {
-            let wait = duration(retried.wait_ms);
-            let text = format!("asking again in {wait}: {}", printable(&retried.error));
+            let text = if retried.daemon_ended {
+                "the daemon ended; asked again".to_owned()
+            } else {
+                let wait = duration(retried.wait_ms);
+                format!("asking again in {wait}: {}", printable(&retried.error))
+            };
             self.progress_line(Ink::Yellow, &text, printed);
         }
     }
@@ -448,6 +471,12 @@ mod tests {
           ok, 120 ms
         All tests pass now.
         "#);
+    }
+
+    #[test]
+    fn what_was_lost_and_what_ended_is_told_once() {
+        let printed = print(Target::Transcript, &story::damage());
+        insta::assert_snapshot!(printed.text(End::Out), @"");
     }
 
     #[test]

@@ -316,7 +316,15 @@ fn unknown_events_keep_their_place() {
     let mut view = fold(&story());
     assert_eq!(view.apply(&raw_event(12, None)), [Change::NewerEvent(12)]);
     let after = Some(id(3));
-    assert_eq!(view.newer_events(), [NewerEvent { seq: 12, after }]);
+    let what = Marked::Newer;
+    assert_eq!(
+        view.marks(),
+        [Mark {
+            seq: 12,
+            after,
+            what
+        }]
+    );
     assert_eq!(view.cursor().seq, 12);
     let told = view.apply(&raw_event(14, None));
     assert_eq!(told, [Change::EventsMissing, Change::NewerEvent(14)]);
