@@ -157,7 +157,13 @@ mod tests {
                 ..Job::default()
             },
         ];
-        insta::assert_snapshot!(rows(&jobs, 200_000), @"");
-        insta::assert_snapshot!(json_lines([Line::of(&jobs[1])]), @"");
+        insta::assert_snapshot!(rows(&jobs, 200_000), @r#"
+        ID   SESSION     STATE          LIFETIME  AGE    BYTES  COMMAND
+        jb2  bcdfgh2345  running        detached  3 min  4096   npm run dev
+        jc3  bcdfgh2345  exit code 143  turn      1 min  0      sleep 5
+        "#);
+        insta::assert_snapshot!(json_lines([Line::of(&jobs[1])]), @r#"
+        {"id":"jc3","session":"bcdfgh2345","command":"sleep 5","cwd":"","state":"exited","exit_code":143,"lifetime":"turn","pty":false,"started_ms":100000,"ended_ms":103000,"output_bytes":0}
+        "#);
     }
 }

@@ -46,8 +46,6 @@ pub(crate) struct Heard {
     pub(crate) retired: u32,
     /// Request ids of prompts, in the order in which they came.
     pub(crate) prompted: Vec<String>,
-    /// Offsets from which output was read.
-    pub(crate) read_from: Vec<u64>,
     /// Worlds that were lent.
     pub(crate) lent: u32,
 }
@@ -59,7 +57,7 @@ pub(crate) struct Play {
     heard: Arc<Mutex<Heard>>,
     /// Whose watch is not the client's own.
     others: Vec<v1::ClientRef>,
-    /// Why it refuses to end.
+    /// Why it refuses to end, and to begin anything.
     busy: Option<&'static str>,
     /// It dies when it is prompted, before it answers.
     dies_when_prompted: Arc<AtomicU32>,

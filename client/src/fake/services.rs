@@ -210,6 +210,9 @@ service! { TurnService {
         &self,
         request: Request<v1::TurnServicePromptRequest>,
     ) -> Result<Response<v1::TurnServicePromptResponse>, Status> {
+        if let Some(why) = self.busy {
+            return Err(Status::failed_precondition(why));
+        }
         let id = request.into_inner().request_id;
         self.heard(|heard| heard.prompted.push(id));
         let less = |left: u32| left.checked_sub(1);

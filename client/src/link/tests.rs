@@ -31,6 +31,14 @@ fn message(id: u64) -> Body {
     Body::ItemCompleted(v1::ItemCompleted { item: Some(item) })
 }
 
+async fn until(watch: &mut Watch, reached: impl Fn(&View) -> bool) {
+    while !reached(watch.view()) {
+        for update in watch.next().await.unwrap() {
+            watch.apply(&update);
+        }
+    }
+}
+
 async fn until_items(watch: &mut Watch, count: usize) -> Result<(), Failure> {
     while watch.view().items().count() < count {
         for update in watch.next().await? {
@@ -172,8 +180,9 @@ async fn this_world_is_lent_to_the_next_daemon_unless_a_person_is_to_send_the_tu
             ..v1::TurnSuspended::default()
         }));
         play.add(Kind::Synced(v1::Synced::default()));
-        play.happen(message(1));
-        until_items(&mut watch, 1).await.unwrap();
+        until(&mut watch, |view| view.is_synced()).await;
+        play.happen(Body::SessionChanged(v1::SessionChanged::default()));
+        until(&mut watch, |view| view.cursor().seq == 3).await;
         assert_eq!(play.heard(|heard| heard.lent), lent, "for {wants_world}");
     }
 }

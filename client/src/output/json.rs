@@ -475,7 +475,13 @@ mod tests {
     #[test]
     fn lost_events_are_one_error_and_the_end_of_a_job_is_none() {
         let printed = story::fold(&mut Json::default(), &story::damage());
-        insta::assert_snapshot!(printed.text(End::Out), @"");
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
+        {"type":"turn.started"}
+        {"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"npm run dev","aggregated_output":"","exit_code":null,"status":"in_progress"}}
+        {"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"npm run dev","aggregated_output":"","exit_code":null,"status":"completed"}}
+        {"type":"item.completed","item":{"id":"event_7","type":"error","message":"17 events were lost by the disk"}}
+        {"type":"turn.completed","usage":{"input_tokens":1000,"cached_input_tokens":600,"output_tokens":50,"reasoning_output_tokens":20}}
+        "#);
     }
 
     #[test]

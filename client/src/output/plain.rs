@@ -476,7 +476,14 @@ mod tests {
     #[test]
     fn what_was_lost_and_what_ended_is_told_once() {
         let printed = print(Target::Transcript, &story::damage());
-        insta::assert_snapshot!(printed.text(End::Out), @"");
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
+        > serve it
+        $ npm run dev
+          runs on as job jb2
+        17 events were lost by the disk
+        the daemon ended; asked again
+        job jb2 ended with exit code 1: npm run dev
+        "#);
     }
 
     #[test]

@@ -157,7 +157,7 @@ use When::{Always, Asked, Empty, Halted, Running, RunningWritten, Written};
 /// The table. The first row that fits a key and the moment wins.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Binding] = &[
-    row(&["Enter"], COMPOSE, Halted, GoOn, "on nothing written: go on with a suspended turn, or a lost daemon"),
+    row(&["Enter"], COMPOSE, Halted, GoOn, "nothing written: go on, when suspended or lost"),
     row(&["Enter"], COMPOSE, Always, Submit, "send; while a turn runs: join it"),
     row(&["Tab"], COMPOSE, Asked, Focus, "go to the approval that waits"),
     row(&["Tab"], COMPOSE, RunningWritten, Queue, "while a turn runs: queue for the next turn"),

@@ -77,11 +77,7 @@ fn awaited(app: &App) -> Option<(Span<'static>, String, i64)> {
     let since_ms = activity.map_or(started_ms, |activity| activity.since_ms);
     match app.view.session().state() {
         SessionState::NeedsApproval => return warn("waits for an answer", since_ms),
-        SessionState::Suspended => {
-            let reason = turn.and_then(|turn| turn.suspended.as_deref());
-            let reason = safe::line(reason.unwrap_or_default(), Care::Prose);
-            return warn(&format!("suspended: {reason}"), since_ms);
-        }
+        SessionState::Suspended => return warn("suspended", since_ms),
         _ => {}
     }
     let frame = usize::try_from(app.now_ms / 100).unwrap_or(0) % SPINNER.len();
@@ -100,7 +96,7 @@ fn link(app: &App) -> Option<(String, i64)> {
         } => {
             let why = safe::line(why, Care::Prose);
             let words = match (given_up, why.is_empty()) {
-                (true, _) => why.into(),
+                (true, _) => "no daemon".to_owned(),
                 (false, true) => "reconnecting to the daemon".to_owned(),
                 (false, false) => format!("reconnecting to the daemon: {why}"),
             };
@@ -143,7 +139,7 @@ fn words(app: &App, activity: &v1::Activity) -> String {
 /// The note above the composer.
 pub(super) fn note(app: &App, width: usize) -> Vec<Line<'static>> {
     let (sign, style, text) = match &app.note {
-        None => return vec![],
+        None => return why_halted(app, width),
         Some(Note::LeaveNext) => {
             let key = key_of(Mode::Compose, Action::Leave);
             let goes_on = if app.view.running_turn().is_some() {
@@ -163,6 +159,20 @@ pub(super) fn note(app: &App, width: usize) -> Vec<Line<'static>> {
     let mut rows = wrap(&[text], width, Break::Words, &indent);
     rows.truncate(NOTE);
     rows
+}
+
+/// Why nothing goes on by itself.
+fn why_halted(app: &App, width: usize) -> Vec<Line<'static>> {
+    let why = match &app.link {
+        Link::Lost { why, given_up, .. } => given_up.then_some(why),
+        Link::Live { .. } if app.is_suspended() => {
+            let turn = app.view.running_turn().and_then(|id| app.view.turn(id));
+            turn.and_then(|turn| turn.suspended.as_ref())
+        }
+        Link::Live { .. } => None,
+    };
+    let why = why.filter(|why| !why.is_empty());
+    warnings(why.map_or(&[], std::slice::from_ref), width)
 }
 
 fn warnings(sentences: &[String], width: usize) -> Vec<Line<'static>> {

@@ -41,12 +41,11 @@ impl View {
         job.ended_ms = event.time_ms;
         job.output_bytes = ended.output_bytes;
         let mut changes = vec![Change::JobsChanged];
-        let call = ItemId::new(job.item).and_then(|id| Some((id, self.items.get_mut(&id)?)));
-        if let Some((id, call)) = call
+        let call = ItemId::new(job.item).and_then(|id| self.items.get_mut(&id));
+        if let Some(call) = call
             && call.runs_on()
         {
             call.end_job();
-            changes.push(Change::ItemSettled(id));
             let job = ended.job_id.clone();
             self.mark(event.seq, Marked::JobEnded { job });
             changes.push(Change::JobEnded(event.seq));

@@ -306,7 +306,12 @@ fn a_call_grows_until_its_job_has_ended() {
         ..v1::JobEnded::default()
     };
     let told = view.apply(&event(3, Body::JobEnded(ended)));
-    assert_eq!(told, [Change::JobsChanged, Change::ItemSettled(id(1))]);
+    assert_eq!(told, [Change::JobsChanged, Change::JobEnded(3)]);
+    let job = String::from("j");
+    let what = Marked::JobEnded { job };
+    let after = Some(id(1));
+    let seq = 3;
+    assert_eq!(view.marks(), [Mark { seq, after, what }]);
     assert_eq!(view.apply(&delta(1, 2, "more")), []);
     assert_eq!(view.cursor().growing, []);
 }

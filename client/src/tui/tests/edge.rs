@@ -140,7 +140,7 @@ async fn a_call_that_the_daemon_died_under_is_made_again_on_the_next() {
 #[tokio::test]
 async fn what_the_daemon_refuses_is_told_in_its_words() {
     let stage = Stage::new(TAKE_OVER);
-    let play = Play::new(vec![]);
+    let play = Play::new(vec![]).busy("not in this play");
     let _daemon = stage.up(&play);
     let connection = Connection::open(&stage.host, WHO).await.unwrap();
     let (_line, calls) = watch::channel(connection);

@@ -349,7 +349,7 @@ fn a_daemon_that_was_given_up_is_tried_again_by_enter() {
     let mut stage = Stage::new();
     stage.input(Input::LinkGivenUp("the daemon died".into()));
     assert_eq!(stage.press("Enter"), [Effect::Reconnect]);
-    assert_eq!(stage.press("Enter"), []);
+    assert_eq!(stage.press("Enter"), [], "it is being looked for already");
 }
 
 #[test]

@@ -333,7 +333,13 @@ fn a_silent_daemon_is_told_until_it_says_something() {
     stage.input(Input::Silent(12_000));
     assert_eq!(stage.app.moves_every_ms(), Some(1_000));
     stage.wait(3_000);
-    assert_snapshot!(stage.picture(72, 5), @"");
+    assert_snapshot!(stage.picture(72, 5), @r#"
+    "                                                                        "
+    "! the daemon (process 4711) has not answered for 15 s · Esc interrupts  "
+    "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter joins the turn, Tab queues for the next                         "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
+    "#);
     stage.update(Update::Heartbeat(v1::Heartbeat::default()));
     assert!(!stage.picture(72, 5).contains("has not answered"));
 }
@@ -347,11 +353,25 @@ fn a_suspended_turn_says_why_and_which_key_goes_on() {
         reason: "the daemon ended 3 times in a row".into(),
         wants_world: false,
     }));
-    assert_snapshot!(stage.picture(80, 5), @"");
+    assert_snapshot!(stage.picture(80, 6), @r#"
+    "                                                                                "
+    "! suspended · 0 s · Enter goes on · Esc interrupts                              "
+    "! the daemon ended 3 times in a row                                             "
+    "────────────────────────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter goes on, or say what to do                                              "
+    "  openai/gpt-5.2 · workspace-write · asks on request                            "
+    "#);
     stage.input(Input::LinkGivenUp(
         "the daemon died 3 times in a row".into(),
     ));
-    assert_snapshot!(stage.picture(80, 5), @"");
+    assert_snapshot!(stage.picture(80, 6), @r#"
+    "                                                                                "
+    "! no daemon · 0 s · Enter goes on · Esc interrupts                              "
+    "! the daemon died 3 times in a row                                              "
+    "────────────────────────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter goes on, or say what to do                                              "
+    "  openai/gpt-5.2 · workspace-write · asks on request                            "
+    "#);
 }
 
 #[test]
@@ -365,7 +385,14 @@ fn what_people_should_know_of_the_daemon_stands_above_the_composer_once() {
         ..found("c2")
     };
     stage.input(Input::LinkFound(met()));
-    assert_snapshot!(stage.picture(60, 6), @"");
+    assert_snapshot!(stage.picture(60, 6), @r#"
+    "                                                            "
+    "! the store was damaged                                     "
+    "! the disk is nearly full                                   "
+    "────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Say what to do                                            "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
+    "#);
     stage.press("Ctrl+L");
     stage.input(Input::LinkFound(met()));
     assert!(!stage.picture(60, 6).contains("damaged"));
@@ -384,7 +411,20 @@ fn the_end_of_a_background_job_and_lost_events_have_their_place() {
         exit_code: Some(1),
         ..v1::JobEnded::default()
     }));
-    assert_snapshot!(stage.picture(60, 12), @"");
+    assert_snapshot!(stage.picture(60, 12), @r#"
+    "✗ npm run dev  job jb2 ended with exit 1                    "
+    "                                                            "
+    "! 17 events were lost by the disk                           "
+    "                                                            "
+    "✗ job jb2 ended with exit code 1: npm run dev               "
+    "                                                            "
+    "                                                            "
+    "                                                            "
+    "⠋ working · 0 s · Esc interrupts                            "
+    "────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter joins the turn, Tab queues for the next             "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
+    "#);
     let told = v1::PromptItem {
         text: "Job jb2 has ended".into(),
         job_id: "jb2".into(),
