@@ -1,13 +1,15 @@
 //! Watches that go on over the deaths of daemons.
 
-use quire_proto::v1::{MessageItem, TurnStarted, event::Body, item::Kind as ItemKind};
-
-use quire_proto::v1::session_service_watch_response::Update as Kind;
+use quire_proto::v1::{
+    self, MessageItem, TurnStarted, event::Body, item::Kind as ItemKind,
+    session_service_watch_response::Update as Kind,
+};
 
 use super::*;
 use crate::{
     connect::Introduction,
     fake::{Play, Stage},
+    view::View,
 };
 
 const WHO: Introduction = Introduction {

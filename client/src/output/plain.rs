@@ -12,8 +12,8 @@ use std::{
 use quire_proto::{
     id::{ItemId, TurnId},
     v1::{
-        FileChange, FileOperation, NoticeItem, NoticeLevel, Outcome, OutcomeStatus, PlanItem,
-        PlanStepStatus, ToolCallItem, item::Kind,
+        ActivityKind, FileChange, FileOperation, NoticeItem, NoticeLevel, Outcome, OutcomeStatus,
+        PlanItem, PlanStepStatus, ToolCallItem, item::Kind,
     },
 };
 
@@ -65,6 +65,8 @@ pub struct Plain {
     announced: BTreeSet<ItemId>,
     /// The one printed last, whose outcome need not name it again.
     newest: Option<ItemId>,
+    /// Why the turn is paused, as last told.
+    paused: Option<String>,
     /// Standard output stands in the middle of a line.
     line_is_open: bool,
 }
@@ -81,6 +83,7 @@ impl Plain {
             streamed: BTreeMap::new(),
             announced: BTreeSet::new(),
             newest: None,
+            paused: None,
             line_is_open: false,
         }
     }
@@ -104,6 +107,7 @@ impl Plain {
             }
             Change::TurnRetried(id) => self.retried(view.turn(id), printed),
             Change::TurnSuspended(id) => self.suspended(view.turn(id), printed),
+            Change::ActivityChanged => self.paused(view, printed),
             Change::TurnEnded(id) => self.end_turn(view, id, printed),
             Change::ApprovalAsked(id) => {
                 if let Some(approval) = view.approval(id) {
@@ -305,6 +309,18 @@ impl Plain {
         }
     }
 
+    /// Nothing can be written down: told once for each reason.
+    fn paused(&mut self, view: &View, printed: &mut Printed) {
+        let activity = view.activity();
+        let paused = activity.filter(|activity| activity.kind() == ActivityKind::Paused);
+        let why = paused.map(|activity| activity.detail.clone());
+        if let Some(why) = why.as_ref().filter(|_| why != self.paused) {
+            let text = format!("the turn is paused: {}", printable(why));
+            self.progress_line(Ink::Yellow, &text, printed);
+        }
+        self.paused = why;
+    }
+
     fn suspended(&mut self, turn: Option<&Turn>, printed: &mut Printed) {
         if let Some(reason) = turn.and_then(|turn| turn.suspended.as_ref()) {
             let text = format!("the turn waits: {}", printable(reason));
@@ -482,6 +498,7 @@ mod tests {
           runs on as job jb2
         17 events were lost by the disk
         the daemon ended; asked again
+        the turn is paused: the disk is full
         job jb2 ended with exit code 1: npm run dev
         "#);
     }

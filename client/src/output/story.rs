@@ -75,6 +75,9 @@ pub(super) fn damage() -> Vec<Update> {
         daemon_ended: true,
         ..v1::SampleRetried::default()
     }));
+    for kind in [v1::ActivityKind::Paused, v1::ActivityKind::Paused] {
+        story.activity(kind, "the disk is full");
+    }
     story.event(Body::JobEnded(v1::JobEnded {
         job_id: "jb2".into(),
         exit_code: Some(1),
@@ -106,6 +109,18 @@ impl Story {
         };
         self.updates.push(Update {
             update: Some(Kinds::Event(event)),
+        });
+    }
+
+    fn activity(&mut self, kind: v1::ActivityKind, detail: &str) {
+        let activity = v1::Activity {
+            turn: 1,
+            kind: kind.into(),
+            detail: detail.into(),
+            ..v1::Activity::default()
+        };
+        self.updates.push(Update {
+            update: Some(Kinds::Activity(activity)),
         });
     }
 

@@ -23,6 +23,7 @@ mod composer;
 mod draw;
 mod feed;
 mod keys;
+mod link;
 mod notify;
 mod page;
 mod press;

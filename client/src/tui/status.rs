@@ -7,10 +7,11 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    app::{App, Link, Note},
+    app::{App, Note},
     cell::MARGIN,
     command::{APPROVE_POLICIES, SANDBOX_MODES},
     keys::{Action, Mode, key_of},
+    link::Link,
     text::{
         amount,
         safe::{self, Care},

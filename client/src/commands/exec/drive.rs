@@ -24,7 +24,7 @@ use crate::{
     failure::{Exit, Failure},
     link::{Link, Watch},
     output::{Fold, Printed},
-    view::View,
+    view::{Turn, View},
 };
 
 /// How these clients introduce themselves. They cannot answer each other's questions.
@@ -266,8 +266,11 @@ impl Drive {
     /// A new daemon was sent our keys already; if the turn then does not go on, it never will. What a
     /// person must decide is not waited for at all.
     fn look_at_suspension(&mut self) {
-        let turn = self.turn.and_then(|turn| self.watch.view().turn(turn));
-        let Some(turn) = turn.filter(|turn| turn.suspended.is_some()) else {
+        let view = self.watch.view();
+        let turn = self.turn.and_then(|turn| view.turn(turn));
+        // What is read of the past may have gone on since.
+        let suspended = |turn: &&Turn| turn.suspended.is_some() && view.is_synced();
+        let Some(turn) = turn.filter(suspended) else {
             self.suspended_until = None;
             return;
         };
@@ -284,10 +287,12 @@ impl Drive {
         let reason = turn.and_then(|turn| turn.suspended.as_deref());
         let session = self.watch.session();
         let reason = reason.unwrap_or("nobody knows for what");
-        Failure::new(
-            Exit::Failed,
-            format!("the turn waits: {reason}; go on with `quire attach {session}`"),
-        )
+        let message = match turn.is_some_and(|turn| turn.wants_world) {
+            true => format!("the turn waits: {reason}; go on with `quire attach {session}`"),
+            // It says itself how to go on.
+            false => format!("the turn waits: {reason}"),
+        };
+        Failure::new(Exit::Failed, message)
     }
 }
 
