@@ -182,6 +182,17 @@ impl Running {
         );
     }
 
+    /// Waits until standard error contains `text`.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or ends without it.
+    pub fn tells(&self, text: &str) {
+        let told = self.stderr.wait(|seen| seen.contains(text));
+        let stderr = self.stderr.text();
+        assert!(told, "{} never told `{text}`: {stderr}", self.shown);
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.

@@ -213,7 +213,7 @@ impl Opened {
         } = &self.start;
         tracing::info!(
             pid = instance.pid,
-            version = env!("CARGO_PKG_VERSION"),
+            version = %quire_proto::version(),
             "ready"
         );
         readiness.ready();
