@@ -88,6 +88,14 @@ impl Invocation {
         self
     }
 
+    /// Runs as this user and group. Only the superuser may.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        self.command.uid(id).gid(id);
+        self
+    }
+
     /// Gives the command this on its standard input.
     #[must_use]
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
