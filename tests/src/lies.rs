@@ -1,4 +1,5 @@
-//! What makes the system lie to a program: about the clock, the user's home, locks.
+//! What makes the system lie to a program: about the clock, the disk, the user's
+//! home, locks.
 //!
 //! The sources stand in `shim/`, C because they must take the place of what the C library does. What
 //! a client is told, a daemon that it starts is told as well.
@@ -32,6 +33,12 @@ impl Lie {
     #[must_use]
     pub fn clock(home: &Home, file: &Path) -> Option<Self> {
         Self::library(home, "clock", "QUIRE_TEST_CLOCK", file)
+    }
+
+    /// Lets the disk stop answering while `file` is there. `None` as above.
+    #[must_use]
+    pub fn disk(home: &Home, file: &Path) -> Option<Self> {
+        Self::library(home, "disk", "QUIRE_TEST_DISK", file)
     }
 
     /// Tells it to a program and all that it starts.
