@@ -3,12 +3,12 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use quire_proto::v1::{Outcome, OutcomeStatus, item};
+use quire_proto::v1::{Outcome, OutcomeStatus};
 use quire_tests::{
     home::Home,
     model::{MockModel, Reply, Wire},
     processes::{Process, alive, oom_score_adj},
-    rpc::{Rpc, items},
+    rpc::Rpc,
     wait,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,15 +40,8 @@ fn patiently(command: &str) -> Reply {
     Reply::default().and_shell_with(command, json!({ "yield_time_ms": 30_000 }))
 }
 
-/// Outcomes of all calls of a session.
 fn outcomes(home: &Home, session: &str) -> Vec<Outcome> {
-    let rpc = Rpc::connect(home);
-    let items = items(&rpc.events(&rpc.session(session).id)).into_iter();
-    let outcomes = items.filter_map(|one| match one.kind {
-        Some(item::Kind::ToolCall(call)) => call.outcome,
-        _ => None,
-    });
-    outcomes.collect()
+    Rpc::connect(home).outcomes(session)
 }
 
 /// Rows 8 and 61.
