@@ -190,6 +190,17 @@ impl Running {
         );
     }
 
+    /// Waits until standard output holds more than so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or the output ends before.
+    pub fn grows(&self, beyond: usize) {
+        let grown = self.stdout.wait_bytes(|seen| seen.len() > beyond);
+        let stderr = self.stderr.text();
+        assert!(grown, "{} wrote nothing more; stderr: {stderr}", self.shown);
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.

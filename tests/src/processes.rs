@@ -79,6 +79,16 @@ fn switches(status: &str) -> u64 {
     counts.sum()
 }
 
+/// Bytes that a process occupies, shared pages divided among those who share them; 0 when the kernel
+/// won't say.
+#[must_use]
+pub fn proportional(pid: Pid) -> u64 {
+    let rollup = fs::read_to_string(path(pid, "smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or_default() * 1024
+}
+
 /// How willingly the kernel ends this process when memory runs out: the higher the sooner.
 #[must_use]
 pub fn oom_score_adj(pid: Pid) -> Option<i32> {

@@ -1,6 +1,8 @@
 //! A clock on the wall that is a day off, forth and back, in the middle of things: the order of events
 //! is that of their numbers, and no wait ends early or late.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{
     fs,
     path::PathBuf,

@@ -1,6 +1,8 @@
 //! A machine that has little left: descriptors, address space, processor time. And what a daemon uses
 //! that has nothing to do.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{fs, path::Path, time::Duration};
 
 use futures_util::future::join_all;

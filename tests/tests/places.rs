@@ -1,6 +1,8 @@
 //! Where the daemon lives: whatever the environment says, one user meets one daemon, and no place of
 //! somebody else's is trusted.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},

@@ -3,6 +3,8 @@
 //!
 //! `QUIRE_STALL=60` is how many seconds it stands still.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{fs, path::Path, time::Duration};
 
 use quire_proto::v1::{OutcomeStatus, item};

@@ -2,6 +2,8 @@
 //!
 //! `QUIRE_STARTS=100` and `QUIRE_KILLS=50` raise the counts for a run by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{
     fs,
     path::Path,
@@ -75,6 +77,9 @@ fn two_starts_at_once_name_the_same_daemon() {
     assert_eq!(home.daemons().len(), 1);
 }
 
+/// What is done to what a dead daemon left.
+type Leave<'a> = &'a dyn Fn(&Home);
+
 /// Row 11: only the lock decides who is the daemon. What else a dead one left, or someone planted,
 /// hinders nobody and harms nobody.
 #[test]
@@ -82,7 +87,7 @@ fn whatever_a_dead_daemon_left_the_next_one_starts() {
     let home = Home::new();
     let bystander = bystander(&home);
     let innocent = u32::try_from(bystander.pid().as_raw_nonzero().get()).unwrap();
-    let table: [(&str, &dyn Fn(&Home)); 8] = [
+    let table: [(&str, Leave); 8] = [
         ("what kill -9 leaves", &|_| {}),
         ("the pid of a living process of ours", &|home| {
             plant(home, |record| record.pid = innocent);

@@ -1,6 +1,8 @@
 //! Commands and what they leave behind: everything a command started ends with it, and nothing of the
 //! daemon's does.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use quire_proto::v1::{Outcome, OutcomeStatus};
@@ -8,6 +10,7 @@ use quire_tests::{
     home::Home,
     model::{MockModel, Reply, Wire},
     processes::{Process, alive, oom_score_adj},
+    rounds::rounds,
     rpc::Rpc,
     wait,
 };
@@ -82,6 +85,28 @@ fn a_command_in_the_background_is_listed_and_lives_until_it_is_ended() {
         let deleted = home.quire(["delete", "@last"]).run();
         assert_eq!(deleted.code, 0, "{mode}: {}", deleted.stderr);
         assert!(gone(&home, REAPED), "{mode}: {:#?}", sleepers(&home));
+    }
+}
+
+/// Whether its start was in the log yet or not.
+#[test]
+fn a_command_whose_daemon_dies_as_it_starts_is_listed_by_the_next() {
+    let begin = Reply::default().and_shell_with(
+        "touch up; exec sleep 98761",
+        json!({ "yield_time_ms": 250 }),
+    );
+    for round in 0..rounds("QUIRE_KILLS", 10) {
+        let model = MockModel::playing([begin.clone(), Reply::say("it goes on")]);
+        let home = Home::asking(&model, Wire::Responses);
+        let run = home.quire(["exec", "go", "--detach"]).run();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        wait::until("the command", || home.work().join("up").exists());
+        home.kill_daemon();
+        let waited = home.quire(["wait", "@last"]).run();
+        assert_eq!(waited.code, 0, "round {round}: {}", waited.stderr);
+        let jobs = home.quire(["jobs"]).run();
+        let shown = format!("round {round}: {jobs:#?}: {:#?}", outcomes(&home, "@last"));
+        assert!(jobs.stdout.contains("running"), "{shown}");
     }
 }
 
