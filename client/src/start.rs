@@ -182,16 +182,18 @@ fn make_directories(home: &Home) -> Result<(), Failure> {
 ///
 /// [`Exit::NoDaemon`](crate::failure::Exit::NoDaemon); also when the directory cannot be looked at.
 pub fn check_owner(directory: &Path) -> Result<(), Failure> {
-    let found = fs::metadata(directory).map_err(|error| unusable(directory, &error))?;
     let me = rustix::process::geteuid().as_raw();
-    if found.uid() == me {
-        return Ok(());
+    // Of a link both ends count: whoever planted it chose which directory of ours is behind it.
+    for found in [fs::symlink_metadata(directory), fs::metadata(directory)] {
+        let owner = found.map_err(|error| unusable(directory, &error))?.uid();
+        if owner != me {
+            return Err(no_daemon(format!(
+                "`{}` belongs to user {owner}, not to you ({me}): set `QUIRE_HOME` to a directory of yours",
+                directory.display()
+            )));
+        }
     }
-    Err(no_daemon(format!(
-        "`{}` belongs to user {}, not to you ({me}): set `QUIRE_HOME` to a directory of yours",
-        directory.display(),
-        found.uid()
-    )))
+    Ok(())
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {

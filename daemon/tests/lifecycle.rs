@@ -330,13 +330,30 @@ fn a_state_directory_that_cannot_be_written_is_told() {
     assert_eq!(names_in(home.state()), [""; 0]);
 }
 
-#[test]
-fn a_socket_path_too_long_is_told_and_nothing_is_made() {
+#[tokio::test]
+async fn a_home_too_deep_for_a_socket_is_served_from_a_short_place() {
     let (root, _) = scratch();
     let home = Home::under(root.path().join("x".repeat(100))).unwrap();
+    let place = home.short_socket_dir().unwrap();
+    let mut daemon = Daemon::ready(&home);
+    assert_eq!(health(&home).await, ServingStatus::Serving);
+    let mode = fs::symlink_metadata(&place).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(!place.exists(), "`{}` is left", place.display());
+}
+
+#[test]
+fn a_short_place_of_somebody_else_is_refused() {
+    let (root, _) = scratch();
+    let home = Home::under(root.path().join("x".repeat(100))).unwrap();
+    let place = home.short_socket_dir().unwrap();
+    // What is no directory of ours cannot be made one; root may write in anybody's.
+    fs::write(&place, "").unwrap();
     let said = refusal(&home);
-    assert!(said.contains("longer than 103 bytes"), "{said}");
-    assert_eq!(names_in(root.path()), [""; 0]);
+    fs::remove_file(&place).unwrap();
+    assert!(said.contains("cannot use `/tmp/quire-"), "{said}");
 }
 
 #[test]

@@ -10,14 +10,17 @@
 //! under a [`Home`](home::Home) carries that home's random path, by which it is found and ended.
 //! Failures panic, with what was seen: this crate is only ever linked into tests and benches.
 
+pub mod account;
 pub mod binaries;
 pub mod exchange;
 pub mod home;
 pub mod layers;
+pub mod lies;
 pub mod model;
 pub mod process;
 pub mod processes;
 pub mod repo;
+pub mod rounds;
 pub mod rpc;
 pub mod skip;
 pub mod svg;

@@ -88,6 +88,14 @@ impl Invocation {
         self
     }
 
+    /// Runs as this user and group. Only the superuser may.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        self.command.uid(id).gid(id);
+        self
+    }
+
     /// Gives the command this on its standard input.
     #[must_use]
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
@@ -191,6 +199,17 @@ impl Running {
         let told = self.stderr.wait(|seen| seen.contains(text));
         let stderr = self.stderr.text();
         assert!(told, "{} never told `{text}`: {stderr}", self.shown);
+    }
+
+    /// Waits until standard output holds more than so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or the output ends before.
+    pub fn grows(&self, beyond: usize) {
+        let grown = self.stdout.wait_bytes(|seen| seen.len() > beyond);
+        let stderr = self.stderr.text();
+        assert!(grown, "{} wrote nothing more; stderr: {stderr}", self.shown);
     }
 
     /// Sends a signal.

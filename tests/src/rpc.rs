@@ -13,10 +13,10 @@ use quire_proto::{
     id::RequestId,
     v1::{
         ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Delta, Event, Item,
-        PromptItem, PromptMode, Session, SessionServiceCreateRequest, SessionServiceGetRequest,
-        SessionServiceListEventsRequest, SessionServiceWatchRequest, SessionServiceWatchResponse,
-        TurnServiceInterruptRequest, TurnServicePromptRequest, TurnServicePromptResponse,
-        TurnServiceWaitRequest, TurnServiceWaitResponse,
+        Outcome, PromptItem, PromptMode, Session, SessionServiceCreateRequest,
+        SessionServiceGetRequest, SessionServiceListEventsRequest, SessionServiceWatchRequest,
+        SessionServiceWatchResponse, TurnServiceInterruptRequest, TurnServicePromptRequest,
+        TurnServicePromptResponse, TurnServiceWaitRequest, TurnServiceWaitResponse,
         approval_service_client::ApprovalServiceClient, daemon_service_client::DaemonServiceClient,
         event::Body, item, session_service_client::SessionServiceClient,
         session_service_watch_response::Update, turn_service_client::TurnServiceClient,
@@ -297,6 +297,21 @@ impl Rpc {
         let response = self.wait(async { self.sessions().list_events(request).await });
         let response = response.unwrap_or_else(|status| panic!("list events: {status}"));
         response.into_inner().events
+    }
+
+    /// Outcomes of all calls of a session, in the order they ended. Names work as for a command.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such session.
+    #[must_use]
+    pub fn outcomes(&self, name: &str) -> Vec<Outcome> {
+        let items = items(&self.events(&self.session(name).id)).into_iter();
+        let outcomes = items.filter_map(|one| match one.kind {
+            Some(item::Kind::ToolCall(call)) => call.outcome,
+            _ => None,
+        });
+        outcomes.collect()
     }
 
     /// Watches a session from a cursor; `None` is from the beginning.

@@ -139,10 +139,8 @@ fn make(path: &Path) -> io::Result<File> {
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(directory) = path.parent() {
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(directory)?;
+                // Not what it stands in: a state directory that was removed stays so.
+                DirBuilder::new().mode(0o700).create(directory)?;
             }
             options.open(path)
         }

@@ -12,7 +12,7 @@ use std::{
 
 use quire_proto::home::Home;
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, fcntl_lock, flock},
     io::Errno,
 };
 
@@ -45,6 +45,10 @@ impl Lock {
             let mut file = open(&path).map_err(failed)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_at(&file, &path) => {
+                    check_record_locks(&file).map_err(|source| StartError::Lock {
+                        path: path.clone(),
+                        source,
+                    })?;
                     write_pid(&mut file).map_err(failed)?;
                     return Ok(Self { path, file });
                 }
@@ -77,6 +81,15 @@ fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     options.mode(0o600).custom_flags(no_follow).open(path)
+}
+
+/// The store locks its files in another way, which a network mount may lack. The store would take
+/// that for somebody else's lock, and wait for him.
+fn check_record_locks(file: &File) -> io::Result<()> {
+    match fcntl_lock(file, FlockOperation::NonBlockingLockShared) {
+        Err(errno @ (Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP)) => Err(errno.into()),
+        _ => Ok(()),
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -146,7 +146,7 @@ where
         .map_err(StartError::System)?;
     let result = runtime.block_on(async {
         let opened = Opened::new(home, open).await?;
-        opened.run(lock, readiness).await
+        opened.run(&lock, readiness).await
     });
     // What still runs was told to end, and hung.
     runtime.shutdown_timeout(GRACE);
@@ -205,7 +205,7 @@ impl Opened {
         })
     }
 
-    async fn run(mut self, lock: Lock, readiness: &process::Readiness) -> Result<(), StartError> {
+    async fn run(mut self, lock: &Lock, readiness: &process::Readiness) -> Result<(), StartError> {
         let server = self.spawn_server()?;
         self.files.write_record(&self.start.instance)?;
         let Start {
@@ -227,7 +227,7 @@ impl Opened {
         tokio::select! {
             () = shutdown.draining() => {}
             () = idle => shutdown.drain("nobody needs the daemon"),
-            () = self.stay_found(&lock) => shutdown.drain("the state directory is gone"),
+            () = self.stay_found(lock) => shutdown.drain("the state directory is gone"),
         }
         self.end(server).await;
         Ok(())
