@@ -11,7 +11,9 @@
 //! Failures panic, with what was seen: this crate is only ever linked into tests and benches.
 
 pub mod binaries;
+pub mod dice;
 pub mod exchange;
+pub mod follower;
 pub mod home;
 pub mod layers;
 pub mod model;
@@ -23,3 +25,4 @@ pub mod skip;
 pub mod svg;
 pub mod terminal;
 pub mod wait;
+pub mod wrapped;

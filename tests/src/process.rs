@@ -231,6 +231,24 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+        if thread::panicking() {
+            self.tell();
+        }
+    }
+}
+
+impl Running {
+    /// What it complained of often says why the test failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the runner shows it with the failed test"
+    )]
+    fn tell(&self) {
+        let complaint = self.stderr.text();
+        let newest: Vec<_> = complaint.lines().rev().take(10).collect();
+        for line in newest.iter().rev() {
+            eprintln!("--- {}: {line}", self.shown);
+        }
     }
 }
 

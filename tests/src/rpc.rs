@@ -1,7 +1,7 @@
 //! The protocol, spoken directly: for what a test must do or see exactly, without the client.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -10,13 +10,14 @@ use std::{
 use prost::Message as _;
 use quire_proto::{
     TOKEN_KEY,
+    home::{DaemonRecord, Home as Paths},
     id::RequestId,
     v1::{
-        ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Delta, Event, Item,
-        PromptItem, PromptMode, Session, SessionServiceCreateRequest, SessionServiceGetRequest,
-        SessionServiceListEventsRequest, SessionServiceWatchRequest, SessionServiceWatchResponse,
-        TurnServiceInterruptRequest, TurnServicePromptRequest, TurnServicePromptResponse,
-        TurnServiceWaitRequest, TurnServiceWaitResponse,
+        Activity, ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Delta, Event,
+        Item, ItemOffset, PromptItem, PromptMode, Session, SessionServiceCreateRequest,
+        SessionServiceGetRequest, SessionServiceListEventsRequest, SessionServiceWatchRequest,
+        SessionServiceWatchResponse, TurnServiceInterruptRequest, TurnServicePromptRequest,
+        TurnServicePromptResponse, TurnServiceWaitRequest, TurnServiceWaitResponse,
         approval_service_client::ApprovalServiceClient, daemon_service_client::DaemonServiceClient,
         event::Body, item, session_service_client::SessionServiceClient,
         session_service_watch_response::Update, turn_service_client::TurnServiceClient,
@@ -50,6 +51,14 @@ impl Interceptor for Token {
     }
 }
 
+/// Connects to the daemon that left this record; `None` when it doesn't answer.
+pub(crate) async fn dial(paths: &Paths, record: &DaemonRecord) -> Option<Wire> {
+    let token = paths.token().ok()?.parse().ok()?;
+    let address = format!("unix://{}", record.socket.display());
+    let channel = Endpoint::try_from(address).ok()?.connect().await.ok()?;
+    Some(InterceptedService::new(channel, Token(token)))
+}
+
 /// A connection to a home's daemon, for tests that are not async themselves.
 pub struct Rpc {
     runtime: Runtime,
@@ -76,24 +85,26 @@ impl Rpc {
     /// When there is none.
     #[must_use]
     pub fn connect(home: &Home) -> Self {
-        let record = wait::until_some("a daemon to connect to", || {
-            home.daemon().and_then(|_| home.record())
-        });
-        let token = home.paths().token().expect("the daemon left its token");
-        let token = token.parse().expect("a token is printable");
+        wait::until_some("a daemon to connect to", || {
+            home.daemon().and_then(|_| Self::at(home))
+        })
+    }
+
+    /// Connects to the home's newest daemon; `None` when it doesn't answer.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no event queue left.
+    #[must_use]
+    pub fn at(home: &Home) -> Option<Self> {
+        let record = home.record()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("the machine has an event queue left");
-        let address = format!("unix://{}", record.socket.display());
-        let endpoint = Endpoint::try_from(address).expect("the socket's path is absolute");
-        let channel = runtime.block_on(endpoint.connect());
-        let channel = channel.unwrap_or_else(|error| panic!("cannot connect: {error:?}"));
-        Self {
-            runtime,
-            wire: InterceptedService::new(channel, Token(token)),
-        }
+        let wire = runtime.block_on(dial(&home.paths(), &record))?;
+        Some(Self { runtime, wire })
     }
 
     /// Runs a call to its end.
@@ -403,11 +414,15 @@ pub struct View {
     pub growing: BTreeMap<u64, Vec<u8>>,
     /// True once the daemon said that the past is complete.
     pub synced: bool,
+    /// What the turn waits for, as last told.
+    pub activity: Option<Activity>,
     /// Gaps and repeats.
     pub faults: Vec<String>,
     /// Why the watch ended, if it has.
     pub ended: Option<String>,
     seq: u64,
+    /// Items that are tool calls.
+    calls: BTreeSet<u64>,
 }
 
 impl View {
@@ -420,7 +435,20 @@ impl View {
         }
     }
 
-    fn apply(&mut self, update: Update) {
+    /// Where this reader stands: what a watch goes on from.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let growing = self.growing.iter().map(|(item, bytes)| ItemOffset {
+            item: *item,
+            offset: bytes.len() as u64,
+        });
+        Cursor {
+            seq: self.seq,
+            growing: growing.collect(),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, update: Update) {
         match update {
             Update::Event(event) => self.event(event),
             Update::Delta(delta) => self.delta(&delta),
@@ -432,7 +460,8 @@ impl View {
                 });
             }
             Update::Snapshot(_) => self.faults.push("a snapshot nobody asked for".to_owned()),
-            Update::Heartbeat(_) | Update::Presence(_) | Update::Activity(_) => {}
+            Update::Activity(activity) => self.activity = Some(activity),
+            Update::Heartbeat(_) | Update::Presence(_) => {}
         }
     }
 
@@ -442,10 +471,18 @@ impl View {
             format!("event {} where {want} was due", event.seq)
         });
         self.seq = event.seq;
-        if let Some(Body::ItemCompleted(completed)) = &event.body
-            && let Some(item) = &completed.item
-        {
-            self.completed(item);
+        match &event.body {
+            Some(Body::ItemStarted(started)) => {
+                let call = |item: &&Item| matches!(item.kind, Some(item::Kind::ToolCall(_)));
+                let call = started.item.as_ref().filter(call);
+                self.calls.extend(call.map(|item| item.id));
+            }
+            Some(Body::ItemCompleted(completed)) => {
+                if let Some(item) = &completed.item {
+                    self.completed(item);
+                }
+            }
+            _ => {}
         }
         self.events.push(event);
     }
@@ -475,8 +512,9 @@ impl View {
         let have = self.growing.entry(delta.item).or_default();
         let at = have.len() as u64;
         have.extend_from_slice(&delta.data);
-        // Output of commands may leave bytes out, but never say any twice.
-        self.rule(delta.offset >= at, || {
+        // Output of commands may leave bytes out, but never say any twice; text does neither.
+        let follows = delta.offset == at || (self.calls.contains(&delta.item) && delta.offset > at);
+        self.rule(follows, || {
             format!(
                 "item {}: delta at {} where {at} was due",
                 delta.item, delta.offset

@@ -48,6 +48,12 @@ pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option
     }
 }
 
+/// Lets this much time pass: for tests whose very subject is an instant, such as that of a kill.
+/// Never to wait for something.
+pub fn pass(time: Duration) {
+    thread::sleep(time);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
