@@ -19,8 +19,9 @@ use quire_proto::{
         SessionServiceWatchResponse, TurnServiceInterruptRequest, TurnServicePromptRequest,
         TurnServicePromptResponse, TurnServiceWaitRequest, TurnServiceWaitResponse,
         approval_service_client::ApprovalServiceClient, daemon_service_client::DaemonServiceClient,
-        event::Body, item, session_service_client::SessionServiceClient,
-        session_service_watch_response::Update, turn_service_client::TurnServiceClient,
+        event::Body, item, job_service_client::JobServiceClient,
+        session_service_client::SessionServiceClient, session_service_watch_response::Update,
+        turn_service_client::TurnServiceClient,
     },
 };
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
@@ -141,6 +142,12 @@ impl Rpc {
     #[must_use]
     pub fn approvals(&self) -> ApprovalServiceClient<Wire> {
         ApprovalServiceClient::new(self.wire.clone())
+    }
+
+    /// `JobService`.
+    #[must_use]
+    pub fn jobs(&self) -> JobServiceClient<Wire> {
+        JobServiceClient::new(self.wire.clone())
     }
 
     /// Calls an RPC by its path with an empty request, and says how it began to answer: with `Ok`
