@@ -21,6 +21,7 @@ pub mod process;
 pub mod processes;
 pub mod repo;
 pub mod rpc;
+pub mod shim;
 pub mod skip;
 pub mod svg;
 pub mod terminal;

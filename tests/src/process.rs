@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
-use crate::wait::PATIENCE;
+use crate::{processes::alive, wait::PATIENCE};
 
 /// A command about to be run.
 pub struct Invocation {
@@ -186,6 +186,12 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.
         let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Whether it has ended; what it left is still to be fetched with [`finish`](Self::finish).
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !alive(self.pid())
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
