@@ -9,16 +9,15 @@ use std::{
 };
 
 use quire_proto::v1::{
-    DaemonServiceGetStatusRequest, Event, ItemStatus, SessionServiceListRequest, StopReason,
-    event::Body, item,
+    DaemonServiceGetStatusRequest, Event, ItemStatus, OutcomeStatus, StopReason, event::Body, item,
 };
 use quire_tests::{
     dice::{Dice, count, tell},
-    follower::{Follower, transcript},
     home::Home,
-    model::{Gate, MockModel, Reply, Wire},
-    process::{Finished, Running},
-    rpc::{Rpc, View, items},
+    model::{MockModel, Reply},
+    rpc::Rpc,
+    stage::{Stage, progress},
+    view::{View, items},
     wait,
     wrapped::Wrapped,
 };
@@ -26,114 +25,9 @@ use quire_tests::{
 /// Commands of the long session.
 const COMMANDS: usize = 50;
 
-/// How long such a session may take in all.
-const LONG: Duration = Duration::from_secs(600);
-
 /// What a daemon may take from its start to its first answer. The figure to reach is 500 ms on a quiet
 /// machine; a test must also pass on a busy one.
 const READY: Duration = Duration::from_secs(2);
-
-/// A session that is being told by everyone who can: the client that began it, a follower of its log
-/// as text, and two watchers.
-struct Stage {
-    home: Home,
-    wrapped: Wrapped,
-    session: String,
-    exec: Running,
-    logs: Running,
-    watchers: [Follower; 2],
-}
-
-impl Stage {
-    fn set(model: &MockModel) -> Self {
-        let home = Home::asking(model, Wire::Responses);
-        let wrapped = Wrapped::new(&home);
-        let exec = wrapped.quire(&home, ["exec", "go"]).limit(LONG).spawn();
-        let session = newest(&home);
-        let logs = ["logs", "-f", &session];
-        let logs = wrapped.quire(&home, logs).limit(LONG).spawn();
-        let watchers = [Follower::of(&home, &session), Follower::of(&home, &session)];
-        Self {
-            home,
-            wrapped,
-            session,
-            exec,
-            logs,
-            watchers,
-        }
-    }
-
-    /// The session is over for everyone; what all of them saw must be the same. Says how `exec` ended.
-    fn ended(self) -> Finished {
-        let Self {
-            home,
-            wrapped,
-            session,
-            exec,
-            logs,
-            watchers,
-        } = self;
-        let exec = exec.finish();
-        for watcher in &watchers {
-            watcher.until("the turn's end", |view| view.turns_ended() == 1);
-        }
-        let views = watchers.map(|watcher| watcher.view());
-        let told = wrapped.quire(&home, ["logs", &session]).run();
-        assert_eq!(told.code, 0, "{}", told.stderr);
-        logs.shows(told.stdout.lines().last().unwrap_or_default());
-        assert_eq!(logs.stdout(), told.stdout, "`logs -f` against `logs`");
-        logs.kill();
-        check_same(&home, &session, &views);
-        wait::until("everything but the daemon to be gone", || {
-            home.processes().len() <= 1
-        });
-        assert_eq!(home.processes().len(), 1, "the daemon is gone too");
-        exec
-    }
-}
-
-/// Both watchers, a fresh reader, and a daemon that reads it all from the disk again.
-fn check_same(home: &Home, session: &str, views: &[View; 2]) {
-    let fresh = Follower::of(home, session);
-    fresh.until("the whole session", |view| view.synced);
-    let fresh = fresh.view();
-    for view in views {
-        assert_eq!(view.faults, Vec::<String>::new());
-        assert_eq!(transcript(view), transcript(&fresh));
-        assert_eq!(view.bytes(), fresh.bytes());
-    }
-    check_dense(&fresh.events);
-    home.kill_daemon();
-    let rpc = Rpc::starting(home);
-    assert_eq!(
-        rpc.events(session),
-        fresh.events,
-        "read from the disk again"
-    );
-    assert_eq!(rpc.session(session).damaged_seq, 0);
-}
-
-fn check_dense(events: &[Event]) {
-    let seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
-    assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
-}
-
-/// The id of the home's first session, as soon as there is one.
-fn newest(home: &Home) -> String {
-    wait::until("a daemon", || home.daemon().is_some());
-    let rpc = Rpc::connect(home);
-    wait::until_some("a session", || {
-        let list = SessionServiceListRequest::default();
-        let list = rpc.wait(async { rpc.sessions().list(list).await });
-        Some(list.ok()?.into_inner().sessions.first()?.id.clone())
-    })
-}
-
-/// Facts that bring a session on; that it was begun again is none.
-fn progress(view: &View) -> usize {
-    let counts = |event: &&Event| !matches!(event.body, Some(Body::SampleRetried(_)));
-    view.events.iter().filter(counts).count()
-}
 
 /// One command of the long session. Some leave something running that must not outlive them.
 fn command(number: usize) -> String {
@@ -206,7 +100,7 @@ fn a_session_of_fifty_commands_survives_every_kill() {
     let mut dice = Dice::rolled();
     tell(&format!("QUIRE_KILLS={kills} QUIRE_SEED={}", dice.seed()));
     let model = MockModel::playing(fifty());
-    let stage = Stage::set(&model);
+    let stage = Stage::set(&model, |_| ());
     let answers = std::thread::scope(|scope| {
         let measuring = scope.spawn(|| answers(&stage.home, &stage.wrapped, kills));
         kill_all_along(&stage, kills, &mut dice);
@@ -297,110 +191,100 @@ fn check_outcomes(events: &[Event]) {
     assert_eq!(ends.collect::<Vec<_>>(), [StopReason::Done]);
 }
 
-/// Kills in one streamed answer.
-const IN_ONE_ANSWER: usize = 2;
+/// Patches of the session that edits.
+const EDITS: usize = 24;
 
-/// Words of one streamed answer.
-const WORDS: usize = 60;
-
-fn words(answer: usize) -> String {
-    (0..WORDS).map(|nth| format!("a{answer}w{nth} ")).collect()
+/// The two files of one edit, long enough to take a while.
+fn files(edit: usize) -> [String; 2] {
+    ["left", "right"].map(|side| format!("{side}-{edit}"))
 }
 
-/// Long answers that come slowly, and can't come to their end before their gate is open. A command after
-/// each brings the session on.
-fn slow(gates: &[Gate]) -> Vec<Reply> {
-    let answer = |(nth, gate): (usize, &Gate)| {
-        let reply = Reply::say(&words(nth)).and_hold(gate).and_say("end. ");
-        reply.and_shell("true").paced(Duration::from_millis(3))
+fn content(word: &str) -> String {
+    let lines: String = (0..4000).map(|nth| format!("line {nth}\n")).collect();
+    format!("{lines}{word}\n{lines}")
+}
+
+fn edits() -> Vec<Reply> {
+    let edit = |nth| {
+        let files = files(nth).map(|name| format!("*** Update File: {name}\n@@\n-old\n+new\n"));
+        let patch = files.concat();
+        Reply::patch(&format!("*** Begin Patch\n{patch}*** End Patch\n"))
     };
-    let answers = gates.iter().enumerate().map(answer);
-    answers.chain([Reply::say("All is said.")]).collect()
+    let edits = (0..EDITS).map(edit);
+    edits.chain([Reply::say("All is edited.")]).collect()
 }
 
+/// The daemon dies while it changes files: each is as it was or as it was to be, and the log tells
+/// which, or that it is not known.
 #[test]
-fn no_byte_of_a_stream_is_lost_or_shown_twice() {
-    let kills = count("QUIRE_KILLS", 20);
+fn no_file_is_torn_by_a_kill_in_the_middle_of_an_edit() {
+    let kills = (count("QUIRE_KILLS", 20) / 2).min(EDITS / 2);
     let mut dice = Dice::rolled();
-    tell(&format!("QUIRE_KILLS={kills} QUIRE_SEED={}", dice.seed()));
-    let gates: Vec<_> = (0..kills.div_ceil(IN_ONE_ANSWER))
-        .map(|_| Gate::closed())
-        .collect();
-    let model = MockModel::playing(slow(&gates));
-    let stage = Stage::set(&model);
+    tell(&format!("{kills} kills, QUIRE_SEED={}", dice.seed()));
+    let model = MockModel::playing(edits());
+    let stage = Stage::set(&model, |home| {
+        for name in (0..EDITS).flat_map(files) {
+            fs::write(home.work().join(name), content("old")).expect("it is writable");
+        }
+    });
     let mut starts = 0;
-    let mut shown = Vec::new();
     for nth in 0..kills {
-        let answer = nth / IN_ONE_ANSWER;
+        let begun = EDITS * nth / kills;
+        let file = &files(begun)[0];
+        stage.watchers[0].until("the next edits to begin", |view| {
+            begins_to_edit(view, file) || view.turns_ended() > 0
+        });
         let living = stage.wrapped.living(starts);
         starts = stage.wrapped.starts().len();
-        let word = format!("a{answer}w{} ", dice.below(WORDS));
-        let watcher = &stage.watchers[dice.below(2)];
-        let known = newest_item(&shown);
-        watcher.until(&format!("`{word}`"), |view| {
-            // Of the next attempt: what was shown of the one before is never added to.
-            let mut growing = view.growing.range(known + 1..);
-            growing.any(|(_, text)| String::from_utf8_lossy(text).contains(&word))
-        });
         wait::pass(dice.time(Duration::from_millis(10)));
         assert!(living.kill(), "kill {nth} met a daemon that was dead");
-        shown.push(stage.watchers.each_ref().map(|one| one.view().growing));
-        let last_kill_of_answer = nth % IN_ONE_ANSWER == IN_ONE_ANSWER - 1 || nth == kills - 1;
-        if last_kill_of_answer && let Some(gate) = gates.get(answer) {
-            gate.open();
-        }
     }
     stage.watchers[0].until("the turn's end", |view| view.turns_ended() == 1);
-    check_kept(&stage.watchers[0].view(), &shown, kills);
+    let told = edited(&stage.watchers[0].view().events);
+    assert_eq!(told.len(), EDITS, "{told:?}");
+    let work = stage.home.work();
+    for (nth, status) in told.iter().enumerate() {
+        let words = files(nth).map(|name| {
+            let found = fs::read_to_string(work.join(&name)).expect("it is there");
+            let word = ["old", "new"]
+                .into_iter()
+                .find(|word| found == content(word));
+            word.unwrap_or_else(|| panic!("`{name}` is torn"))
+        });
+        match status {
+            OutcomeStatus::Succeeded => assert_eq!(words, ["new"; 2], "edit {nth}"),
+            OutcomeStatus::Unknown => {}
+            other => panic!("edit {nth} ended as {other:?}, the files are {words:?}"),
+        }
+    }
+    let entries = fs::read_dir(&work).expect("it is there").count();
+    assert_eq!(entries, 2 * EDITS, "something is left beside the files");
+    let unknown = told.iter().filter(|one| **one == OutcomeStatus::Unknown);
+    tell(&format!("{} of {EDITS} edits not known", unknown.count()));
     let exec = stage.ended();
-    assert_eq!(
-        (exec.code, exec.stdout.as_str()),
-        (0, "All is said.\n"),
-        "{}",
-        exec.stderr
-    );
+    let said = (exec.code, exec.stdout.as_str());
+    assert_eq!(said, (0, "All is edited.\n"), "{}", exec.stderr);
 }
 
-type Growing = std::collections::BTreeMap<u64, Vec<u8>>;
-
-/// The newest item that grew when a daemon died.
-fn newest_item(shown: &[[Growing; 2]]) -> u64 {
-    let items = shown.iter().flatten().flat_map(|growing| growing.keys());
-    items.copied().max().unwrap_or_default()
+/// Whether the edit of this file was promised, or is over.
+fn begins_to_edit(view: &View, file: &str) -> bool {
+    view.events.iter().rev().any(|event| match &event.body {
+        Some(Body::ItemChanged(changed)) => changed.item.as_ref().is_some_and(|item| {
+            matches!(&item.kind, Some(item::Kind::ToolCall(call))
+                if call.intent.is_some() && call.arguments.contains(file))
+        }),
+        _ => false,
+    })
 }
 
-/// What anybody was shown when the daemon died is the beginning of a cut-off item, and every answer
-/// stands there whole once.
-fn check_kept(view: &View, shown: &[[Growing; 2]], kills: usize) {
-    let messages = items(&view.events).into_iter();
-    let messages: Vec<_> = messages
-        .filter_map(|one| match (one.id, one.status(), one.kind) {
-            (id, status, Some(item::Kind::Message(message))) => Some((id, status, message.text)),
-            _ => None,
-        })
-        .collect();
-    for growing in shown.iter().flatten().flatten() {
-        let kept = messages.iter().find(|(id, _, _)| id == growing.0);
-        let (_, status, text) = kept.expect("what was shown is in the log");
-        assert_eq!(*status, ItemStatus::CutOff);
-        assert!(
-            text.as_bytes().starts_with(growing.1),
-            "less than was shown"
-        );
-    }
-    let of = |wanted| {
-        let of = messages
-            .iter()
-            .filter(move |(_, status, _)| *status == wanted);
-        of.map(|(_, _, text)| text.as_str())
-    };
-    let whole = |nth| format!("{}end. ", words(nth));
-    let mut want: Vec<_> = (0..kills.div_ceil(IN_ONE_ANSWER)).map(whole).collect();
-    want.push("All is said.".to_owned());
-    assert_eq!(of(ItemStatus::Completed).collect::<Vec<_>>(), want);
-    assert_eq!(of(ItemStatus::CutOff).count(), kills);
-    let cut = of(ItemStatus::CutOff).enumerate();
-    for (nth, text) in cut {
-        assert!(words(nth / IN_ONE_ANSWER).starts_with(text), "`{text}`");
-    }
+/// How the edits ended that were made whole, in order.
+fn edited(events: &[Event]) -> Vec<OutcomeStatus> {
+    let items = items(events).into_iter();
+    let edits = items.filter_map(|item| match (item.status(), item.kind) {
+        (ItemStatus::Completed, Some(item::Kind::ToolCall(call))) => Some(call),
+        _ => None,
+    });
+    edits
+        .map(|call| call.outcome.expect("each call has an outcome").status())
+        .collect()
 }
