@@ -48,8 +48,8 @@ pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option
     }
 }
 
-/// Lets this much time pass: for tests whose very subject is an instant, such as that of a kill.
-/// Never to wait for something.
+/// Lets time pass. Only where time itself is the fault or the measure: a frozen process, a clock that
+/// is wrong, an idle daemon.
 pub fn pass(time: Duration) {
     thread::sleep(time);
 }
