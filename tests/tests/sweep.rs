@@ -216,10 +216,9 @@ fn a_disk_that_is_full_at_any_write_is_waited_out() {
         wait::within(Duration::from_millis(300), || {
             exec.has_ended().then_some(())
         });
-        let refused = exec.has_ended() && run.model.requests().is_empty();
         run.armed.heal();
         let exec = exec.finish();
-        if refused {
+        if exec.code != 0 && run.model.requests().is_empty() {
             run.check_told(&exec);
             run.check_untouched();
             run.check_done(&run.again());
