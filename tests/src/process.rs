@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
-use crate::wait::PATIENCE;
+use crate::{processes::alive, wait::PATIENCE};
 
 /// A command about to be run.
 pub struct Invocation {
@@ -218,6 +218,12 @@ impl Running {
         let _ = kill_process(self.pid(), signal);
     }
 
+    /// Whether it has ended; what it left is still to be fetched with [`finish`](Self::finish).
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !alive(self.pid())
+    }
+
     /// Kills it with SIGKILL and waits until it is gone.
     pub fn kill(mut self) {
         self.end();
@@ -261,6 +267,24 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+        if thread::panicking() {
+            self.tell();
+        }
+    }
+}
+
+impl Running {
+    /// What it complained of often says why the test failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the runner shows it with the failed test"
+    )]
+    fn tell(&self) {
+        let complaint = self.stderr.text();
+        let newest: Vec<_> = complaint.lines().rev().take(10).collect();
+        for line in newest.iter().rev() {
+            eprintln!("--- {}: {line}", self.shown);
+        }
     }
 }
 
