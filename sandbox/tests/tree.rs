@@ -143,7 +143,7 @@ fn a_stopped_tree_has_time_to_end_and_is_then_killed() {
 }
 
 #[test]
-fn a_killed_keeper_takes_the_whole_tree_along_and_leaves_no_record() {
+fn a_killed_keeper_takes_the_command_along_and_leaves_no_record() {
     for mode in MODES {
         let world = World::new();
         let (_client, mut alive) = start(&world, mode, &format!("{SCRIPT} wait"), STUBBORN);
