@@ -3,7 +3,6 @@
 //! Each check only looks. Nothing is made, mended or sent; a model server on this machine may be
 //! asked for its list, and a configured `api_key_command` is run.
 
-mod database;
 mod machine;
 mod models;
 mod places;
@@ -95,7 +94,6 @@ fn examine(world: &World) -> Vec<Check> {
         places::socket(&world.home),
         places::daemon(&world.home),
         machine::sqlite(),
-        database::database(&world.home),
     ];
     checks.extend(machine::sandbox(&world.environment));
     checks.extend([
