@@ -1,11 +1,11 @@
 //! Requests of clients, one straight answer each.
 
 use quire_proto::{
-    id::ApprovalId,
+    id::{ApprovalId, JobId},
     v1::{
-        Approval, ApprovalAnswer, ApprovalVerdict, NoticeItem, NoticeLevel, PromptItem, PromptMode,
-        PromptQueued, PromptRemoved, QueuedPrompt, SessionChanged, SessionState, StopReason,
-        event::Body,
+        Approval, ApprovalAnswer, ApprovalVerdict, Job, JobChanged, JobLifetime, NoticeItem,
+        NoticeLevel, PromptItem, PromptMode, PromptQueued, PromptRemoved, QueuedPrompt,
+        SessionChanged, SessionState, StopReason, event::Body,
     },
 };
 
@@ -61,6 +61,14 @@ impl Actor {
             } => {
                 let answer = self.change(caller, change).await;
                 pass_on(to, answer.map(|()| self.transcript.summary()))
+            }
+            Request::Detach {
+                caller,
+                job,
+                reply: to,
+            } => {
+                let answer = self.detach(caller, job).await;
+                pass_on(to, answer)
             }
             Request::Wait { reply: to } => {
                 self.waiting.push(to);
@@ -271,6 +279,28 @@ impl Actor {
         };
         let body = self.notice(notice);
         self.append(&Caller::default(), body).await
+    }
+
+    async fn detach(&mut self, caller: Caller, id: JobId) -> Result<Job, Refusal> {
+        let known = |actor: &Self| {
+            actor
+                .transcript
+                .jobs()
+                .find(|job| job.id == id.as_str())
+                .cloned()
+        };
+        let job = known(self).ok_or_else(|| Refusal::NoJob(id.clone()))?;
+        if job.lifetime() == JobLifetime::Detached {
+            return Ok(job);
+        }
+        let detached = self.world.jobs.detach(id.clone()).await;
+        detached.map_err(Refusal::NotDetached)?;
+        let changed = JobChanged {
+            job_id: id.to_string(),
+            lifetime: JobLifetime::Detached.into(),
+        };
+        self.append(&caller, Body::JobChanged(changed)).await?;
+        known(self).ok_or(Refusal::NoJob(id))
     }
 
     async fn append(&mut self, caller: &Caller, body: Body) -> Result<(), Ended> {

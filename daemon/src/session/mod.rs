@@ -117,6 +117,12 @@ pub enum Refusal {
     /// The prompt is not in the queue.
     #[error("that prompt is not in the queue any more")]
     NotQueued,
+    /// There is no such job in this session.
+    #[error("this session has no job `{0}`")]
+    NoJob(JobId),
+    /// The job cannot be detached; the sentence says why.
+    #[error("{0}")]
+    NotDetached(String),
     /// The event could not be written; nothing happened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -170,6 +176,11 @@ enum Request {
         caller: Caller,
         change: Change,
         reply: Reply<Session>,
+    },
+    Detach {
+        caller: Caller,
+        job: JobId,
+        reply: Reply<Job>,
     },
     Wait {
         reply: Reply<Resting>,
@@ -338,6 +349,16 @@ impl Handle {
             reply,
         })
         .await
+    }
+
+    /// Lets a job go on after its session, for a bounded time.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoJob`], [`Refusal::NotDetached`], [`Refusal::Store`].
+    pub async fn detach(&self, caller: Caller, job: JobId) -> Result<Job, Refusal> {
+        self.ask(|reply| Request::Detach { caller, job, reply })
+            .await
     }
 
     /// Returns when the session has no running turn and an empty queue, or waits for a person.

@@ -87,7 +87,7 @@ impl Tool for Counted {
     fn prepare(&self, call: Call, _: Place) -> BoxFuture<'static, Result<Prepared, Finished>> {
         let intent = Intent {
             job_id: JobId::random().to_string(),
-            files: Vec::new(),
+            ..Intent::default()
         };
         let tool = self.clone();
         let arguments = call.arguments.clone();
@@ -158,7 +158,7 @@ struct Bench {
 
 fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Counted) -> World {
     World {
-        store: Store::open(&directory.join("quire.db")).unwrap(),
+        store: Store::open(&directory.join("quire.db")).unwrap().store,
         growing: directory.join("growing"),
         models: Arc::new(Played(Arc::new(script))),
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),

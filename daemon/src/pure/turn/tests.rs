@@ -103,7 +103,7 @@ impl Play {
         let job_id = format!("job{item}");
         let intent = (!read_only).then_some(Intent {
             job_id,
-            files: Vec::new(),
+            ..Intent::default()
         });
         let look = Look {
             title: command.to_owned(),
