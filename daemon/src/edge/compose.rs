@@ -26,13 +26,14 @@ use crate::{
         config::{Flags, Places},
         configured::Configured,
         jobs::{Jobs, Walk},
+        notify,
         rules::add_rule,
         store::{Listing, Store},
         tools,
     },
     ports::tool::Place,
     pure::prompt,
-    session::{SaveRule, World},
+    session::{Notify, SaveRule, World},
 };
 
 /// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
@@ -67,10 +68,11 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         jobs: Arc::new(jobs.clone()),
         briefing: briefing_of(&start),
         save_rule: saver(&start),
+        notify: notifier(&models),
         instructions: Arc::from(prompt::instructions()),
         max_samples: limits.max_requests,
     };
-    let sessions: Sessions = Arc::new(Registry::new(world));
+    let sessions: Sessions = Registry::new(world);
     sessions
         .recover()
         .await
@@ -197,6 +199,25 @@ fn briefing_of(start: &Start) -> Arc<dyn Fn(Place) -> BoxFuture<'static, String>
 fn saver(start: &Start) -> SaveRule {
     let file = start.home.config_file();
     Arc::new(move |rule| add_rule(&file, rule))
+}
+
+/// Tells the program that `notify` names at that moment in the user's own configuration: no
+/// repository may name one.
+fn notifier(models: &Configured) -> Notify {
+    let models = models.clone();
+    let programs = notify::Programs::default();
+    Arc::new(move |news| {
+        let (models, programs) = (models.clone(), programs.clone());
+        // Files are read, which must not hold up the session.
+        tokio::task::spawn_blocking(move || {
+            let loaded = models.load(&env::temp_dir(), &Default::default(), &Flags::default());
+            match loaded.map(|loaded| loaded.config.notify) {
+                Ok(Some(command)) => programs.run(command, news),
+                Ok(None) => {}
+                Err(problems) => tracing::warn!(%problems, "nobody is notified"),
+            }
+        });
+    })
 }
 
 fn today() -> String {

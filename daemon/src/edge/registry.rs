@@ -1,29 +1,41 @@
 //! All sessions of this daemon: those that live, and the way to those that sleep in the store.
 //!
 //! A session gets an actor when it is first needed and keeps it. What was running when the last
-//! daemon ended is opened at start, so that it goes on without anyone asking.
+//! daemon ended is opened at start, so that it goes on without anyone asking; what ends in mid-work
+//! because the store failed is opened again after a while.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use quire_proto::{
     id::{RequestId, SessionId},
     v1::{
-        Approval, ClientRef, Event, Item, ItemCompleted, ItemStatus, NoticeItem, NoticeLevel,
-        Session, SessionCreated, SessionState, event::Body, item::Kind,
+        Approval, ClientRef, Event, Item, ItemCompleted, ItemStatus, Job, JobLifetime, JobState,
+        NoticeItem, NoticeLevel, Session, SessionCreated, SessionState, event::Body, item::Kind,
     },
 };
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     adapters::store::{Listing, Store, StoreError},
     pure::transcript::Transcript,
-    session::{self, Handle, Refusal, Surroundings, World},
+    session::{
+        self, Handle, Refusal, Surroundings, World,
+        feed::{Closed, Feed},
+    },
 };
 
-/// Events read from the store at a time.
-const PAGE: u32 = 2_000;
+/// How long a session whose store failed is left alone: at first, and at most. Each failure doubles it.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long a job of a session that is deleted may take to die.
+const DYING: Duration = Duration::from_secs(15);
 
 /// The sessions of one state directory.
 pub struct Registry {
@@ -31,12 +43,16 @@ pub struct Registry {
     living: Mutex<Living>,
     /// Held while a session is brought to life, so that it is done once.
     opening: tokio::sync::Mutex<()>,
+    /// Itself, for those who watch over sessions and must not keep it alive.
+    own: Weak<Registry>,
 }
 
 /// The sessions that have an actor, and whether there may be more.
 #[derive(Default)]
 struct Living {
     sessions: HashMap<SessionId, Handle>,
+    /// How long sessions whose store failed are left alone the next time.
+    pauses: HashMap<SessionId, Duration>,
     /// Sessions about to be made.
     making: u32,
     /// The daemon is about to end.
@@ -97,12 +113,13 @@ impl Load {
 impl Registry {
     /// A registry over `world`, with no session open yet.
     #[must_use]
-    pub fn new(world: World) -> Self {
-        Self {
+    pub fn new(world: World) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
             world,
             living: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
-        }
+            own: own.clone(),
+        })
     }
 
     /// What every session is given.
@@ -196,8 +213,8 @@ impl Registry {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
         }
-        let handle = session::start(id.clone(), self.world.clone(), events, surroundings, false);
-        self.living().sessions.insert(id, handle);
+        let handle = session::start(id, self.world.clone(), events, surroundings, false);
+        self.keep(handle);
         Ok(summary.clone())
     }
 
@@ -211,10 +228,10 @@ impl Registry {
         let known = self.living().sessions.get(id).cloned();
         let panicked = match known {
             Some(handle) if !handle.is_closed() => return Ok(handle),
-            Some(handle) => handle.feed().has_panicked(),
+            Some(handle) => handle.feed().closed() == Some(Closed::Panicked),
             None => false,
         };
-        let events = self.all_events(id).await?;
+        let events = session::history(&self.world.store, id).await?;
         let handle = session::start(
             id.clone(),
             self.world.clone(),
@@ -222,8 +239,31 @@ impl Registry {
             Surroundings::default(),
             panicked,
         );
-        self.living().sessions.insert(id.clone(), handle.clone());
+        self.keep(handle.clone());
         Ok(handle)
+    }
+
+    /// Counts a session among the living, and sees to it that it comes back.
+    fn keep(&self, handle: Handle) {
+        let watching = revive(self.own.clone(), handle.id().clone(), handle.feed().clone());
+        tokio::spawn(watching);
+        self.living().sessions.insert(handle.id().clone(), handle);
+    }
+
+    /// How long to leave a session alone whose store failed after it lived for so long. `None` when it
+    /// is not to come back.
+    fn pause_after(&self, id: &SessionId, lived: Duration) -> Option<Duration> {
+        let (first, most) = PAUSES;
+        let mut living = self.living();
+        if living.closed || !living.sessions.contains_key(id) {
+            return None;
+        }
+        if lived > most {
+            living.pauses.remove(id);
+        }
+        let pause = living.pauses.get(id).copied().unwrap_or(first);
+        living.pauses.insert(id.clone(), most.min(pause * 2));
+        Some(pause)
     }
 
     /// The session that `name` means.
@@ -304,27 +344,55 @@ impl Registry {
         Ok(approvals)
     }
 
-    /// Removes a session that does nothing. False when the same request has removed one before; then
-    /// nothing more is done.
+    /// Removes a session that does nothing. Its jobs are stopped first, but for detached ones, so that
+    /// none is forgotten if the daemon ends meanwhile. Returns all jobs it ever had; `None` when the same
+    /// request has removed a session before, and then nothing more is done.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] while a turn runs, or what the store says.
-    pub async fn delete(&self, handle: &Handle, request: &RequestId) -> Result<bool, Refusal> {
+    /// [`Refusal::Running`] while a turn runs, or what the store says.
+    pub async fn delete(
+        &self,
+        handle: &Handle,
+        request: &RequestId,
+    ) -> Result<Option<Vec<Job>>, Refusal> {
         let _opening = self.opening.lock().await;
         if self.world.store.deletion(request).await?.is_some() {
-            return Ok(false);
+            return Ok(None);
         }
-        let session = handle.look().await?.session;
-        if session.running_turn != 0 {
+        let looked = handle.look().await?;
+        if looked.session.running_turn != 0 {
             return Err(Refusal::Running {
-                turn: session.running_turn,
+                turn: looked.session.running_turn,
             });
         }
+        self.stop_jobs(&looked.jobs).await;
         self.world.store.delete(handle.id(), request).await?;
-        self.living().sessions.remove(handle.id());
-        handle.feed().close(false);
-        Ok(true)
+        let mut living = self.living();
+        living.sessions.remove(handle.id());
+        living.pauses.remove(handle.id());
+        drop(living);
+        handle.feed().close(Closed::Left);
+        Ok(Some(looked.jobs))
+    }
+
+    /// Returns when those that end with their session are dead.
+    async fn stop_jobs(&self, jobs: &[Job]) {
+        let ends = |job: &&Job| {
+            job.state() == JobState::Running && job.lifetime() != JobLifetime::Detached
+        };
+        let ids = jobs
+            .iter()
+            .filter(ends)
+            .filter_map(|job| job.id.parse().ok());
+        let mut dying: JoinSet<_> = ids
+            .map(|id| tokio::time::timeout(DYING, self.world.jobs.stop(id)))
+            .collect();
+        while let Some(dead) = dying.join_next().await {
+            if !matches!(dead, Ok(Ok(()))) {
+                tracing::error!("a job of a deleted session does not die");
+            }
+        }
     }
 
     /// What is going on.
@@ -349,7 +417,7 @@ impl Registry {
         living
             .sessions
             .values()
-            .for_each(|handle| handle.feed().close(false));
+            .for_each(|handle| handle.feed().close(Closed::Left));
     }
 
     /// The store's handle.
@@ -362,18 +430,34 @@ impl Registry {
         // Nothing under the lock can leave it half changed.
         self.living.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn all_events(&self, id: &SessionId) -> Result<Vec<Event>, StoreError> {
-        let mut events: Vec<Event> = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event| event.seq);
-            let page = self.world.store.events(id, after, PAGE).await?;
-            if page.is_empty() {
-                return Ok(events);
-            }
-            events.extend(page);
+/// Opens a session again whose store failed while it had something to do, and again, as long as the
+/// daemon lives: the store may find new ground.
+async fn revive(registry: Weak<Registry>, id: SessionId, feed: Arc<Feed>) {
+    let born = Instant::now();
+    if feed.ended().await != Closed::Failed || !has_work(&feed.summary()) {
+        return;
+    }
+    let lived = born.elapsed();
+    loop {
+        let pause = registry
+            .upgrade()
+            .and_then(|registry| registry.pause_after(&id, lived));
+        let Some(pause) = pause else { return };
+        tokio::time::sleep(pause).await;
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        match registry.open(&id).await {
+            Ok(_) | Err(StoreError::Missing(_)) => return,
+            Err(error) => tracing::debug!(session = %id, %error, "cannot go on yet"),
         }
     }
+}
+
+fn has_work(session: &Session) -> bool {
+    session.running_turn != 0 || session.queued_prompts != 0 || session.running_jobs != 0
 }
 
 impl Living {

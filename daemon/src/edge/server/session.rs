@@ -6,16 +6,15 @@ use futures_util::Stream;
 use quire_proto::{
     id::{RequestId, SessionId},
     v1::{
-        ApprovePolicy, ClientWorld, Job, JobLifetime, JobState, SandboxMode, Session,
-        SessionCreated, SessionServiceArchiveRequest, SessionServiceArchiveResponse,
-        SessionServiceCreateRequest, SessionServiceCreateResponse, SessionServiceDeleteRequest,
-        SessionServiceDeleteResponse, SessionServiceExportRequest, SessionServiceExportResponse,
-        SessionServiceForkRequest, SessionServiceForkResponse, SessionServiceGetRequest,
-        SessionServiceGetResponse, SessionServiceImportRequest, SessionServiceImportResponse,
-        SessionServiceListEventsRequest, SessionServiceListEventsResponse,
-        SessionServiceListRequest, SessionServiceListResponse, SessionServiceSearchRequest,
-        SessionServiceSearchResponse, SessionServiceUpdateRequest, SessionServiceUpdateResponse,
-        SessionServiceWatchRequest, SessionServiceWatchResponse,
+        ApprovePolicy, ClientWorld, Job, JobLifetime, SandboxMode, Session, SessionCreated,
+        SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
+        SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
+        SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
+        SessionServiceForkResponse, SessionServiceGetRequest, SessionServiceGetResponse,
+        SessionServiceImportRequest, SessionServiceImportResponse, SessionServiceListEventsRequest,
+        SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
+        SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
+        SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
         session_service_server::SessionService,
     },
 };
@@ -192,18 +191,12 @@ impl SessionService for Services {
                 return Ok(Response::new(SessionServiceDeleteResponse {}));
             }
         };
-        let mut jobs = handle.look().await?.jobs;
-        jobs.retain(|job| job.lifetime() != JobLifetime::Detached);
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
-            if !sessions.delete(&handle, &request_id).await? {
+            let Some(mut jobs) = sessions.delete(&handle, &request_id).await? else {
                 return Ok(());
-            }
-            for job in jobs.iter().filter(|job| job.state() == JobState::Running) {
-                if let Ok(id) = job.id.parse() {
-                    sessions.world().jobs.stop(id).await;
-                }
-            }
+            };
+            jobs.retain(|job| job.lifetime() != JobLifetime::Detached);
             forget(&kept, handle.id(), &jobs);
             Ok(())
         })

@@ -54,6 +54,7 @@ fn kinds() -> Vec<Kind> {
                 before: vec![0, 255],
                 after: Vec::new(),
             }],
+            write_id: "w1".into(),
         }),
         outcome: Some(v1::Outcome {
             status: v1::OutcomeStatus::Unknown.into(),

@@ -1,7 +1,5 @@
 //! The model's answer: text grows into items, calls are collected, and the end decides what is next.
 
-use std::time::Duration;
-
 use quire_proto::{
     id::ItemId,
     v1::{
@@ -22,7 +20,7 @@ use crate::pure::{
 const MAX_EMPTY_ANSWERS: u32 = 3;
 
 /// What the model has written of its answer so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// The text item that grows. Its text here is all of it.
     open: Option<Item>,
@@ -250,8 +248,7 @@ impl Turn {
             return self.suspend(&error.message, effects);
         }
         self.failed += 1;
-        let elapsed =
-            Duration::from_millis(u64::try_from(self.now_ms - self.asked_ms).unwrap_or_default());
+        let elapsed = self.now.steady.saturating_sub(self.asked);
         let retry::Verdict::Wait(wait) = retry::decide(error, self.failed, elapsed, dice) else {
             let kind = error_kind(error.kind);
             return self.end(
