@@ -16,7 +16,7 @@ use crate::{
     },
     pure::{
         catalogue::{self, Traits},
-        sample::{SampleError, SampleErrorKind},
+        sample::SampleError,
     },
 };
 
@@ -103,14 +103,9 @@ impl Settings {
         model: &str,
     ) -> Result<Settled, Status> {
         let loaded = self.load(cwd, environment, &Flags::default())?;
-        let mut found = Err(SampleError::new(
-            SampleErrorKind::Configuration,
-            "none is named",
-        ));
-        for name in [model, ""] {
-            if found.is_err() && (name, model) != ("", "") {
-                found = self.usable(name, &loaded, environment).await;
-            }
+        let mut found = self.usable(model, &loaded, environment).await;
+        if found.is_err() {
+            found = self.usable("", &loaded, environment).await;
         }
         let mut settled = place(cwd, loaded)?;
         let told = match &found {
@@ -118,7 +113,10 @@ impl Settings {
             Ok(usable) => Some(format!(
                 "`{model}` cannot be asked here: `{usable}` goes on."
             )),
-            Err(error) => Some(format!("No model can be asked here yet: {error}")),
+            Err(error) => {
+                let why = error.message.lines().next().unwrap_or_default();
+                Some(format!("No model can be asked here yet: {why}"))
+            }
         };
         settled.notices.extend(told);
         settled.model = found.unwrap_or_else(|_none| model.to_owned());

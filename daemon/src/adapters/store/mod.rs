@@ -263,6 +263,17 @@ impl Store {
         Ok(found.await?.pop())
     }
 
+    /// Whether a session has that id, or had it until it was deleted in the last 30 days: a new one of that
+    /// name would be taken for the deleted one.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn is_taken(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |on| reader::is_taken(on, &id)).await
+    }
+
     /// Sessions that `name` may mean: an id, the beginning of one, a whole title, or `@last` for the
     /// one with the newest activity. A whole id means that session alone.
     ///

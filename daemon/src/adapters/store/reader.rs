@@ -18,6 +18,7 @@ use super::{
     Listing, StoreError,
     chain::Chain,
     damage::Damage,
+    deletion,
     gate::Gate,
     replay::replay,
     row::{self, COLUMNS, Head, Read},
@@ -122,9 +123,14 @@ pub(super) fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<v1::Event>, StoreError> {
-    let head = head(on, session)?;
+    let (head, doubtful) = head(on, session)?;
     if after >= head.seq {
-        return Ok(Vec::new());
+        return doubtful.map_or(Ok(Vec::new()), |seq| {
+            Err(StoreError::Damaged {
+                session: session.clone(),
+                seq,
+            })
+        });
     }
     let mut link = link_at(on, session, head.number, after)?;
     let mut select = on.prepare_cached(
@@ -156,8 +162,9 @@ pub(super) fn events(
     Ok(events)
 }
 
-/// Where the session's log ends.
-fn head(on: &Transaction<'_>, session: &SessionId) -> Result<Head, StoreError> {
+/// Where the session's log ends. When its row is damaged: where its whole events end, and the first that
+/// is not known to be whole. Reading on to there is never taken for the end.
+fn head(on: &Transaction<'_>, session: &SessionId) -> Result<(Head, Option<u64>), StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
     let read = on
         .prepare_cached(&sql)?
@@ -166,11 +173,16 @@ fn head(on: &Transaction<'_>, session: &SessionId) -> Result<Head, StoreError> {
         .map_err(|error| StoreError::in_session(error, session, 1))?
         .ok_or_else(|| StoreError::Missing(session.clone()))?;
     match read {
-        Read::Whole(stored) => Ok(stored.head),
-        Read::Damaged { number, .. } => Err(StoreError::Damaged {
-            session: session.clone(),
-            seq: replay(on, number, session)?.first_doubtful(),
-        }),
+        Read::Whole(stored) => Ok((stored.head, None)),
+        Read::Damaged { number, .. } => {
+            let replayed = replay(on, number, session)?;
+            let head = Head {
+                seq: replayed.seq,
+                chain: replayed.chain,
+                ..Head::empty(number, session, None)
+            };
+            Ok((head, Some(replayed.first_doubtful())))
+        }
     }
 }
 
@@ -258,6 +270,11 @@ pub(super) fn session(
         .query_row([id.as_str()], row::read)
         .optional()?;
     Ok(told(on, read.into_iter().collect())?.pop())
+}
+
+/// Whether a session has that id, or had it until lately.
+pub(super) fn is_taken(on: &Transaction<'_>, id: &SessionId) -> Result<bool, StoreError> {
+    Ok(session(on, id)?.is_some() || deletion::was_deleted(on, id)?)
 }
 
 /// Sessions that `name` may mean.

@@ -47,6 +47,8 @@ impl Services {
         let store = self.sessions.store().clone();
         let known = store.session(&id).await?;
         let known = known.ok_or_else(|| StoreError::Missing(id.clone()))?;
+        let damaged_at = Some(known.damaged_seq).filter(|seq| *seq != 0);
+        let until = damaged_at.map_or(known.head_seq, |seq| seq - 1);
         let mut header = Header::new(id.to_string());
         header.title = known.title;
         header.workspace = known.workspace;
@@ -60,8 +62,8 @@ impl Services {
             text,
             pieces: VecDeque::new(),
             after: 0,
-            until: known.head_seq,
-            damaged_at: None,
+            until,
+            damaged_at,
             outputs: (!request.without_output).then(Outputs::default),
             jobs: self.jobs.clone(),
             session: id,
@@ -163,9 +165,12 @@ impl Export {
         Ok(Vec::new())
     }
 
-    /// What stands before `seq` can still be read. Always gets nearer to the end.
+    /// What stands before `seq` can still be read, unless that was just refused.
     fn damaged(&mut self, seq: u64) {
-        let until = seq.clamp(self.after + 1, self.until) - 1;
+        let until = match seq {
+            seq if seq > self.until => self.after,
+            seq => seq.max(self.after + 1) - 1,
+        };
         self.damaged_at = Some(until + 1);
         self.until = until;
     }

@@ -116,14 +116,13 @@ impl Services {
         Ok(imported.await?)
     }
 
-    /// The session's own name if nothing here has it, else a new one.
+    /// The session's own name if none here has or had it, else a new one.
     async fn free_name(&self, header: &Header) -> Result<SessionId, Status> {
-        if let Ok(id) = header.id.parse::<SessionId>()
-            && self.sessions.store().session(&id).await?.is_none()
-        {
-            return Ok(id);
+        let own = header.id.parse::<SessionId>();
+        match own {
+            Ok(id) if !self.sessions.store().is_taken(&id).await? => Ok(id),
+            _ => Ok(SessionId::random()),
         }
-        Ok(SessionId::random())
     }
 
     async fn briefing(&self, id: &SessionId, importer: &Importer, settled: &Settled) -> String {

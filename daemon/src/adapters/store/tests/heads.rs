@@ -132,6 +132,16 @@ async fn a_row_over_damaged_events_is_told_as_damaged_and_can_be_deleted() {
         (id.as_str(), 3)
     );
     assert_eq!(listed[0].title, "", "what is not known is not shown");
+    assert_eq!(
+        seqs(&whole, &id, 0, 9).await,
+        [1, 2],
+        "what is whole can be read"
+    );
+    let end = whole.events(&id, 2, 9).await;
+    assert!(
+        matches!(end, Err(StoreError::Damaged { seq: 3, .. })),
+        "{end:?}"
+    );
     let refused = whole.append(append(&id, [6])).await;
     assert!(
         matches!(refused, Err(StoreError::Damaged { seq: 3, .. })),

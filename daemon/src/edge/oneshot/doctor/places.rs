@@ -138,7 +138,7 @@ pub(super) fn daemon(home: &Home) -> Check {
 
 /// Whether the very process of a record lives: its id may be another's by now.
 #[cfg(target_os = "linux")]
-pub(super) fn lives(record: &DaemonRecord) -> bool {
+fn lives(record: &DaemonRecord) -> bool {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let stat = fs::read_to_string(format!("/proc/{}/stat", record.pid)).unwrap_or_default();
     // The name, in brackets, may hold anything; the start time is the 20th field after it.
@@ -149,7 +149,7 @@ pub(super) fn lives(record: &DaemonRecord) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn lives(record: &DaemonRecord) -> bool {
+fn lives(record: &DaemonRecord) -> bool {
     let pid = i32::try_from(record.pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);
