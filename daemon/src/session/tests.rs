@@ -158,7 +158,7 @@ struct Bench {
 
 fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Counted) -> World {
     World {
-        store: Store::open(&directory.join("quire.db")).unwrap(),
+        store: Store::open(&directory.join("quire.db")).unwrap().store,
         growing: directory.join("growing"),
         models: Arc::new(Played(Arc::new(script))),
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),

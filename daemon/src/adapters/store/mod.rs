@@ -3,11 +3,19 @@
 //! An event is written once, never changed, and carries a checksum chained to the one before it. The
 //! session's summary is written in the same transaction, so lists need no log. Writes are acknowledged
 //! after their commit: [`Durability::Plain`] survives `kill -9`, [`Durability::Barrier`] also a loss of
-//! power. Nothing here knows what an event means.
+//! power. Nothing here knows what an event means, but for the salvage of a damaged database.
+//!
+//! What becomes of a full disk, a failed one and a damaged database is told in [`ground`], [`refound`] and
+//! [`salvage`].
 
+mod aside;
 mod chain;
 mod error;
+mod ground;
+mod health;
 mod reader;
+mod refound;
+mod reserve;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -24,9 +32,13 @@ use quire_proto::{
     id::{RequestId, SessionId},
     v1::{self, SessionState},
 };
-use tokio::sync::{Semaphore, oneshot};
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use error::StoreError;
+use ground::Ground;
+pub use health::Health;
+use health::{Teller, Trouble};
 use reader::Readers;
 use writer::{Bodies, Message, Pending, Row, Write, Writer};
 
@@ -39,6 +51,15 @@ pub struct Store {
     writer: mpsc::Sender<Message>,
     waiting: Arc<Semaphore>,
     readers: Arc<Readers>,
+    teller: Teller,
+}
+
+/// A store that was opened, and what people should know of how it was found.
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// One sentence each.
+    pub notices: Vec<String>,
 }
 
 /// What an acknowledged write survives.
@@ -94,19 +115,32 @@ impl Listing {
 
 impl Store {
     /// Opens the database at `path`, making it if there is none; its directory must exist. An older
-    /// schema is copied beside it and brought forward. Blocks for milliseconds.
+    /// schema is copied beside it and brought forward. One that is not whole is moved aside. Blocks for
+    /// milliseconds.
     ///
     /// # Errors
     ///
     /// [`StoreError::Newer`], and then nothing was touched; [`StoreError::Unusable`],
-    /// [`StoreError::Corrupt`], [`StoreError::Full`] or [`StoreError::Io`].
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = schema::open_writer(path)?;
+    /// [`StoreError::Full`] or [`StoreError::Io`].
+    pub fn open(path: &Path) -> Result<Opened, StoreError> {
+        let teller = Teller::new();
+        refound::finish(path).map_err(StoreError::of_file(path))?;
+        let connection = open_whole(path, &teller)?;
+        let store = Self::on(path, connection, teller)?;
+        let health = store.health();
+        let notices = health.borrow().notices().map(String::from).collect();
+        Ok(Opened { store, notices })
+    }
+
+    /// Starts the thread that writes, on the connection that does.
+    fn on(path: &Path, connection: Connection, teller: Teller) -> Result<Self, StoreError> {
+        let readers = Readers::new(path);
+        let ground = Ground::new(path.to_owned(), Arc::clone(&readers), teller.clone());
         let (writer, inbox) = mpsc::channel();
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, inbox).run())
+            .spawn(move || Writer::new(connection, ground, inbox).run())
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),
@@ -114,8 +148,23 @@ impl Store {
         Ok(Self {
             writer,
             waiting: Arc::new(Semaphore::new(WAITING)),
-            readers: Readers::new(path),
+            readers,
+            teller,
         })
+    }
+
+    /// How the store is, now and as it changes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.teller.listen()
+    }
+
+    /// Returns when there is room: at once, or within about a second of some being made. Then what was
+    /// refused with [`StoreError::Full`] may be tried again.
+    pub async fn wait_for_room(&self) {
+        let mut health = self.health();
+        // The sender is as old as the store.
+        let _closed = health.wait_for(Health::has_room).await;
     }
 
     /// Adds events to a session's log. Returns after the commit; dropping the future does not take
@@ -124,15 +173,18 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::OutOfOrder`] and [`StoreError::Missing`] when the caller's picture is wrong,
-    /// [`StoreError::Full`] when it may be tried again, [`StoreError::Io`], [`StoreError::Corrupt`] or
-    /// [`StoreError::Closed`] when it may not.
+    /// [`StoreError::Full`] and [`StoreError::Io`] when it may be tried again,
+    /// [`StoreError::Corrupt`] or [`StoreError::Closed`] when it may not.
     pub async fn append(&self, append: Append) -> Result<(), StoreError> {
         let write = Write::Append {
             bodies: bodies(&append.events),
             row: row(&append.summary),
             session: append.session,
         };
-        self.write(write, append.durability).await.map(|_id| ())
+        let begins = append.begins;
+        self.write(write, append.durability, begins)
+            .await
+            .map(|_id| ())
     }
 
     /// Makes a session with its first events, as a barrier. Returns its id, or the id of the session
@@ -150,11 +202,11 @@ impl Store {
     ) -> Result<SessionId, StoreError> {
         let write = Write::Create {
             session,
-            request: request.as_str().to_owned(),
+            request: Some(request.as_str().to_owned()),
             bodies: bodies(events),
             row: row(summary),
         };
-        self.write(write, Durability::Barrier).await
+        self.write(write, Durability::Barrier, true).await
     }
 
     /// Removes a session and its log, as a barrier.
@@ -166,7 +218,9 @@ impl Store {
         let write = Write::Delete {
             session: session.clone(),
         };
-        self.write(write, Durability::Barrier).await.map(|_id| ())
+        self.write(write, Durability::Barrier, false)
+            .await
+            .map(|_id| ())
     }
 
     /// Events after `after`, oldest first: at most `limit`, fewer when they are large, none only when
@@ -246,7 +300,12 @@ impl Store {
         answer.await.unwrap_or(Ok(()))
     }
 
-    async fn write(&self, write: Write, durability: Durability) -> Result<SessionId, StoreError> {
+    async fn write(
+        &self,
+        write: Write,
+        durability: Durability,
+        begins: bool,
+    ) -> Result<SessionId, StoreError> {
         let permit = Arc::clone(&self.waiting)
             .acquire_owned()
             .await
@@ -255,6 +314,7 @@ impl Store {
         let pending = Pending {
             write,
             durability,
+            begins,
             reply,
             permit,
         };
@@ -263,6 +323,26 @@ impl Store {
             .map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
+}
+
+/// The connection that writes, to a database that is whole as far as can be told at once.
+fn open_whole(path: &Path, teller: &Teller) -> Result<Connection, StoreError> {
+    let found = if aside::is_condemned(path) {
+        None
+    } else {
+        match schema::open_writer(path).and_then(schema::look_through) {
+            Err(StoreError::Corrupt(error)) => Some(error),
+            whole => return whole,
+        }
+    };
+    tracing::error!(error = ?found, "the event store is damaged");
+    let damaged = aside::move_aside(path).map_err(StoreError::of_file(path))?;
+    let sentence = format!(
+        "the event store was damaged and moved to `{}`",
+        damaged.display()
+    );
+    teller.tell(Trouble::Salvage, sentence);
+    schema::open_writer(path)
 }
 
 fn bodies(events: &[v1::Event]) -> Bodies {

@@ -6,24 +6,26 @@ use quire_proto::v1::event::Body;
 
 use super::*;
 
-struct Scratch {
-    directory: tempfile::TempDir,
-    store: Store,
+pub(super) struct Scratch {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) store: Store,
 }
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("quire.db")).unwrap();
+        let store = Store::open(&directory.path().join("quire.db"))
+            .unwrap()
+            .store;
         Self { directory, store }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("quire.db")
     }
 
     /// Makes a session with one event.
-    async fn session(&self, summary: v1::Session) -> SessionId {
+    pub(super) async fn session(&self, summary: v1::Session) -> SessionId {
         let id = SessionId::random();
         let summary = v1::Session {
             id: id.to_string(),
@@ -38,7 +40,7 @@ impl Scratch {
     }
 }
 
-fn event(seq: u64) -> v1::Event {
+pub(super) fn event(seq: u64) -> v1::Event {
     let body = Body::TurnSuspended(v1::TurnSuspended {
         turn: seq,
         reason: format!("event {seq}"),
@@ -51,7 +53,7 @@ fn event(seq: u64) -> v1::Event {
     }
 }
 
-fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -> Append {
+pub(super) fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -> Append {
     Append {
         session: session.clone(),
         events: seqs.into_iter().map(event).collect(),
@@ -64,7 +66,7 @@ fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -> Append {
     }
 }
 
-async fn seqs(store: &Store, session: &SessionId, after: u64, limit: u32) -> Vec<u64> {
+pub(super) async fn seqs(store: &Store, session: &SessionId, after: u64, limit: u32) -> Vec<u64> {
     let events = store.events(session, after, limit).await.unwrap();
     events.iter().map(|event| event.seq).collect()
 }
@@ -292,7 +294,7 @@ async fn acknowledged_writes_outlive_a_kill() {
         .unwrap()
         .len();
     assert!(wal > 0, "the copy has no write-ahead log");
-    let store = Store::open(&copy.path().join("quire.db")).unwrap();
+    let store = Store::open(&copy.path().join("quire.db")).unwrap().store;
     assert_eq!(seqs(&store, &id, 0, 99).await, Vec::from_iter(1..=9));
     store.append(append(&id, [10])).await.unwrap();
 }
@@ -306,11 +308,12 @@ async fn a_closed_store_is_one_small_file_and_says_so() {
     }
     scratch.store.close().await.unwrap();
     scratch.store.close().await.unwrap();
-    let names: Vec<_> = fs::read_dir(scratch.directory.path())
+    let mut names: Vec<_> = fs::read_dir(scratch.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(names, ["quire.db"]);
+    names.sort();
+    assert_eq!(names, ["quire.db", "reserve"]);
     let size = fs::metadata(scratch.path()).unwrap().len();
     assert!(size < 64 << 10, "{size} bytes for 300 small events");
     assert!(matches!(
@@ -337,7 +340,7 @@ async fn a_flipped_byte_is_told_with_its_event_and_harms_no_other_session() {
     bytes[at.unwrap()] ^= 0x20;
     fs::write(scratch.path(), bytes).unwrap();
 
-    let store = Store::open(&scratch.path()).unwrap();
+    let store = Store::open(&scratch.path()).unwrap().store;
     let error = store.events(&hurt, 0, 100).await.unwrap_err();
     let StoreError::Damaged { session, seq } = &error else {
         panic!("{error:?}")
@@ -366,7 +369,7 @@ async fn a_history_made_shorter_or_swapped_is_damage() {
         let raw = rusqlite::Connection::open(scratch.path()).unwrap();
         assert_eq!(raw.execute(edit, []).unwrap(), 1, "for `{edit}`");
         drop(raw);
-        let store = Store::open(&scratch.path()).unwrap();
+        let store = Store::open(&scratch.path()).unwrap().store;
         let error = store.events(&id, 0, 100).await.unwrap_err();
         assert!(
             matches!(error, StoreError::Damaged { seq, .. } if seq == want),
@@ -388,7 +391,7 @@ async fn a_session_with_a_damaged_summary_is_still_listed() {
     raw.execute("UPDATE sessions SET summary = x'ff'", [])
         .unwrap();
     drop(raw);
-    let store = Store::open(&scratch.path()).unwrap();
+    let store = Store::open(&scratch.path()).unwrap().store;
     let found = store.session(&id).await.unwrap().unwrap();
     assert_eq!((found.title.as_str(), found.head_seq), ("kept", 1));
 }
@@ -402,13 +405,7 @@ async fn a_full_disk_refuses_the_write_and_goes_on_when_there_is_room() {
     connection
         .execute_batch("PRAGMA max_page_count=20")
         .unwrap();
-    let (writer, inbox) = mpsc::channel();
-    let thread = thread::spawn(move || Writer::new(connection, inbox).run());
-    let store = Store {
-        writer,
-        waiting: Arc::new(Semaphore::new(WAITING)),
-        readers: Readers::new(&path),
-    };
+    let store = Store::on(&path, connection, Teller::new()).unwrap();
     let scratch = Scratch { directory, store };
     let id = scratch.session(v1::Session::default()).await;
     let mut large = append(&id, [2]);
@@ -421,5 +418,4 @@ async fn a_full_disk_refuses_the_write_and_goes_on_when_there_is_room() {
     scratch.store.append(append(&id, [2])).await.unwrap();
     assert_eq!(seqs(&scratch.store, &id, 0, 9).await, [1, 2]);
     scratch.store.close().await.unwrap();
-    thread.join().unwrap();
 }

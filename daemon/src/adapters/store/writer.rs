@@ -1,8 +1,7 @@
 //! The one thread that writes, in groups: whatever waits is one transaction and one commit.
 //!
 //! A write is checked against the session's newest event before any of its rows is written, so a
-//! refused write costs its group nothing. A failed commit fails the whole group. After a failure of
-//! the disk no more is written: a retried fsync reports success for pages the kernel has dropped.
+//! refused write costs its group nothing. What happens when a commit fails is told in [`ground`](super::ground).
 
 use std::{
     collections::HashMap,
@@ -14,10 +13,18 @@ use quire_proto::id::SessionId;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, named_params, params};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Durability, StoreError, chain::Chain};
+use super::{
+    Durability, StoreError,
+    chain::Chain,
+    ground::{Ground, LOOK},
+    refound::End,
+};
 
 /// How long nothing must be written before the write-ahead log is emptied.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// Pages in the write-ahead log after which they are moved into the database.
+const CHECKPOINT: usize = 256;
 
 /// Most writes in one transaction, so that the first of a burst does not wait for all of it.
 const GROUP: usize = 128;
@@ -27,12 +34,17 @@ pub(super) enum Message {
     Write(Box<Pending>),
     /// Empties the write-ahead log and ends the thread.
     Close(oneshot::Sender<Result<(), StoreError>>),
+    /// The next commits fail like so.
+    #[cfg(test)]
+    Fail(Vec<StoreError>),
 }
 
 /// A write that someone waits for.
 pub(super) struct Pending {
     pub(super) write: Write,
     pub(super) durability: Durability,
+    /// See [`Append::begins`](super::Append::begins).
+    pub(super) begins: bool,
     pub(super) reply: oneshot::Sender<Result<SessionId, StoreError>>,
     /// Held until the answer, which bounds how many wait.
     pub(super) permit: OwnedSemaphorePermit,
@@ -46,10 +58,11 @@ pub(super) enum Write {
         bodies: Bodies,
         row: Row,
     },
-    /// Answers with the id of the session that the request made, now or earlier.
+    /// Answers with the id of the session that the request made, now or earlier. One that was salvaged
+    /// may have no request.
     Create {
         session: SessionId,
-        request: String,
+        request: Option<String>,
         bodies: Bodies,
         row: Row,
     },
@@ -83,37 +96,43 @@ type Heads = HashMap<SessionId, Option<Head>>;
 
 /// State of the thread.
 pub(super) struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
+    pub(super) ground: Ground,
     inbox: Receiver<Message>,
     /// As committed.
     heads: Heads,
     /// True when the write-ahead log may hold something.
     dirty: bool,
-    /// Why nothing is written any more.
-    failed: Option<StoreError>,
+    /// About how many pages were written to the write-ahead log since some were moved out of it.
+    written: usize,
+    #[cfg(test)]
+    faults: std::collections::VecDeque<StoreError>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, inbox: Receiver<Message>) -> Self {
+    pub(super) fn new(connection: Connection, ground: Ground, inbox: Receiver<Message>) -> Self {
         Self {
             connection,
+            ground,
             inbox,
             heads: HashMap::new(),
             // An earlier daemon may have been killed with a full log.
             dirty: true,
-            failed: None,
+            written: 0,
+            #[cfg(test)]
+            faults: std::collections::VecDeque::new(),
         }
     }
 
     /// Writes until it is told to close or nobody can ask any more.
     pub(super) fn run(mut self) {
         loop {
-            let message = if self.dirty {
-                self.inbox.recv_timeout(QUIET)
-            } else {
-                self.inbox
+            let message = match self.patience() {
+                Some(patience) => self.inbox.recv_timeout(patience),
+                None => self
+                    .inbox
                     .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected)
+                    .map_err(|_| RecvTimeoutError::Disconnected),
             };
             match message {
                 Ok(Message::Write(first)) => {
@@ -122,33 +141,51 @@ impl Writer {
                     }
                 }
                 Ok(Message::Close(reply)) => return self.close(reply),
-                Err(RecvTimeoutError::Timeout) => self.settle(),
+                #[cfg(test)]
+                Ok(Message::Fail(errors)) => self.faults.extend(errors),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.settle();
+                    self.ground.has_room(true);
+                }
                 Err(RecvTimeoutError::Disconnected) => return self.settle(),
             }
         }
     }
 
+    /// How long to wait before something is done that nobody asks for.
+    fn patience(&self) -> Option<Duration> {
+        let room = self.ground.is_full().then_some(LOOK);
+        if self.dirty { Some(QUIET) } else { room }
+    }
+
     fn close(mut self, reply: oneshot::Sender<Result<(), StoreError>>) {
         self.settle();
-        let result = self.failed.take().map_or(Ok(()), Err);
+        let result = self.ground.failure().cloned().map_or(Ok(()), Err);
         drop(self.connection);
         let _nobody_waits = reply.send(result);
     }
 
     /// Moves the write-ahead log into the database and empties it.
     fn settle(&mut self) {
-        if self.failed.is_none() && self.dirty {
-            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-            let done = self.connection.query_row(checkpoint, [], |_| Ok(()));
-            self.note_failure(done.map_err(StoreError::from).err());
+        if self.dirty {
+            self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
         }
         self.dirty = false;
     }
 
-    fn note_failure(&mut self, error: Option<StoreError>) {
-        if let Some(error) = error.filter(StoreError::is_final) {
-            tracing::error!(?error, "the event store takes no more writes");
-            self.failed = Some(error);
+    /// Done here and not by SQLite after a commit, which would keep a failure to itself.
+    fn checkpoint(&mut self, sql: &str) {
+        if self.ground.failure().is_some() {
+            return;
+        }
+        self.written = 0;
+        let done = self.connection.query_row(sql, [], |_| Ok(()));
+        let failed = done
+            .map_err(|error| self.ground.judge(error.into()))
+            .err()
+            .filter(StoreError::is_final);
+        if let Some(error) = failed {
+            self.fail(error);
         }
     }
 
@@ -160,27 +197,20 @@ impl Writer {
             match self.inbox.try_recv() {
                 Ok(Message::Write(pending)) => group.push(*pending),
                 Ok(Message::Close(reply)) => closing = Some(reply),
+                #[cfg(test)]
+                Ok(Message::Fail(errors)) => self.faults.extend(errors),
                 Err(_none_waits) => break,
             }
         }
-        let results = match &self.failed {
-            Some(error) => Err(error.clone()),
-            None => self.commit(&group),
-        };
-        match results {
-            Ok(results) => answer(group, results),
-            Err(error) => {
-                let results = vec![Err(error.clone()); group.len()];
-                if self.failed.is_none() {
-                    self.note_failure(Some(error));
-                }
-                answer(group, results);
-            }
+        let answers = self.carry_out(&group);
+        answer(group, answers);
+        if self.written > CHECKPOINT {
+            self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
         }
         closing
     }
 
-    fn commit(&mut self, group: &[Pending]) -> Result<Vec<Answer>, StoreError> {
+    pub(super) fn commit(&mut self, group: &[&Pending]) -> Result<Vec<Answer>, StoreError> {
         self.dirty = true;
         let barrier = group
             .iter()
@@ -202,15 +232,42 @@ impl Writer {
                 Err(error) if !is_refusal(&error) => return Err(error),
                 result => results.push(result),
             }
+            self.written += pending.write.pages();
         }
         let changed = heads.changed;
+        #[cfg(test)]
+        if let Some(error) = self.faults.pop_front() {
+            return Err(error);
+        }
         transaction.commit()?;
         self.heads.extend(changed);
         Ok(results)
     }
+
+    /// Where the logs end that were written to or looked at, as committed.
+    pub(super) fn ends(&self) -> impl Iterator<Item = End<'_>> {
+        let end = |head: &Head| (head.seq, head.chain);
+        self.heads
+            .iter()
+            .map(move |(session, head)| (session, head.as_ref().map(end)))
+    }
 }
 
-type Answer = Result<SessionId, StoreError>;
+impl Write {
+    /// About how many pages it writes: the events, their places in the tree, the session.
+    fn pages(&self) -> usize {
+        let bytes: usize = match self {
+            Self::Append { bodies, .. } | Self::Create { bodies, .. } => {
+                bodies.iter().map(|(_, body)| body.len()).sum()
+            }
+            Self::Delete { .. } => 0,
+        };
+        4 + bytes / 4096
+    }
+}
+
+/// What one write of a group comes to.
+pub(super) type Answer = Result<SessionId, StoreError>;
 
 /// Frees each permit only with its answer.
 fn answer(group: Vec<Pending>, results: Vec<Answer>) {
@@ -281,12 +338,14 @@ fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer 
             bodies,
             row,
         } => {
-            if let Some(existing) = made_by(on, request)? {
+            if let Some(request) = request
+                && let Some(existing) = made_by(on, request)?
+            {
                 return Ok(existing);
             }
             let taken = heads.get(on, session)?.map_or(0, |head| head.seq);
             check_order(session, taken, bodies)?;
-            let number = insert_session(on, session, request)?;
+            let number = insert_session(on, session, request.as_deref())?;
             let empty = Head {
                 number,
                 seq: 0,
@@ -334,14 +393,14 @@ fn made_by(on: &Transaction<'_>, request: &str) -> Result<Option<SessionId>, Sto
 fn insert_session(
     on: &Transaction<'_>,
     session: &SessionId,
-    request: &str,
+    request: Option<&str>,
 ) -> Result<i64, StoreError> {
     on.prepare_cached(
         "INSERT INTO sessions(id, create_request, title, workspace, active_ms, archived,
                               unfinished, summary, head_seq, head_chain)
          VALUES (?1, ?2, '', '', 0, 0, 0, x'', 0, x'')",
     )?
-    .execute([session.as_str(), request])?;
+    .execute(params![session.as_str(), request])?;
     Ok(on.last_insert_rowid())
 }
 

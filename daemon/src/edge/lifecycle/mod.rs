@@ -33,12 +33,13 @@ pub use identity::Instance;
 use identity::{Files, Token};
 use lock::Lock;
 pub use notices::Notices;
+use notices::follow;
 pub use peers::{Connections, Peer, peer};
 pub use routes::{Route, Routes};
 pub use shutdown::ShutdownHandle;
 use socket::Socket;
 
-use crate::adapters::store::Store;
+use crate::adapters::store::{self, Store};
 
 /// Largest message a server should take, in bytes; for `max_decoding_message_size`.
 pub const MESSAGE_MAX: usize = 8 << 20;
@@ -177,7 +178,11 @@ impl Opened {
         let shutdown = ShutdownHandle::new();
         shutdown.listen_to_signals().map_err(StartError::System)?;
         let files = Files::clear(&home);
-        let store = Store::open(&home.database())?;
+        let opened = store::Store::open(&home.database())?;
+        let notices = Notices::default();
+        opened.notices.iter().for_each(|notice| notices.add(notice));
+        let store = opened.store;
+        tokio::spawn(follow(store.health(), notices.clone(), shutdown.clone()));
         let socket = socket::listen(&home)?;
         let token = files.write_token()?;
         let start = Start {
@@ -186,7 +191,7 @@ impl Opened {
             store,
             shutdown,
             connections: Connections::default(),
-            notices: Notices::default(),
+            notices,
         };
         let served = open(start.clone()).await.map_err(StartError::Open)?;
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
