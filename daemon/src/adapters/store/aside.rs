@@ -1,8 +1,8 @@
 //! A database that is not whole is moved aside, with all that belongs to it, and never removed.
 //!
-//! `quire.db.damaged-<UTC time>` is its new name. A file of that name with `-todo` at its end stands beside it from
-//! before the first file moves until everything that can be read was salvaged: so a kill at
-//! any point only means that the next start goes on.
+//! `quire.db.damaged-<UTC time>` is its new name. A small file of that name with `-moving` at its end stands beside
+//! it from before the first file moves until the last has moved, then with `-todo` until
+//! everything that can be read was salvaged: so a kill at any point only means that the next start goes on.
 
 use std::{
     fs::{self, File},
@@ -13,6 +13,10 @@ use std::{
 
 use super::refound::{beside, sync_directory};
 use crate::adapters::briefing;
+
+/// Ends of the names of the small files that tell how far it has come.
+const MOVING: &str = "-moving";
+const TODO: &str = "-todo";
 
 /// What goes with the database. The database itself is moved last: once it has its new name, all is moved.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
@@ -43,34 +47,40 @@ fn condemnation(path: &Path) -> PathBuf {
 /// What the file system says; [`unfinished`] goes on with it.
 pub(super) fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let damaged = free_name(path);
-    File::create(todo(&damaged))?;
+    File::create(beside(&damaged, MOVING))?;
     sync_directory(path)?;
     go_on_moving(path, &damaged)?;
     Ok(damaged)
 }
 
-/// Databases moved aside that still have something to salvage, newest first. Ends a move that was cut short.
+/// Databases moved aside that still have something to salvage, newest first. Ends a move that was cut short,
+/// so nothing may have been opened at `path` before.
 ///
 /// # Errors
 ///
 /// What the file system says.
 pub(super) fn unfinished(path: &Path) -> io::Result<Vec<PathBuf>> {
+    for damaged in marked(path, MOVING)? {
+        go_on_moving(path, &damaged)?;
+    }
+    let mut found = marked(path, TODO)?;
+    // Those that the user has removed need nothing more.
+    found.retain(|damaged| damaged.exists() || settle(damaged).is_err());
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(found)
+}
+
+fn marked(path: &Path, mark: &str) -> io::Result<Vec<PathBuf>> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let prefix = name_of(path) + ".damaged-";
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if let Some(damaged) = name.strip_suffix("-todo")
+        if let Some(damaged) = name.strip_suffix(mark)
             && damaged.starts_with(&prefix)
         {
             found.push(directory.join(damaged));
-        }
-    }
-    found.sort_unstable_by(|one, other| other.cmp(one));
-    for damaged in &found {
-        if !damaged.try_exists()? {
-            go_on_moving(path, damaged)?;
         }
     }
     Ok(found)
@@ -82,10 +92,17 @@ pub(super) fn unfinished(path: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// What the file system says.
 pub(super) fn settle(damaged: &Path) -> io::Result<()> {
-    fs::remove_file(todo(damaged))
+    fs::remove_file(beside(damaged, TODO))
 }
 
 fn go_on_moving(path: &Path, damaged: &Path) -> io::Result<()> {
+    if !damaged.try_exists()? {
+        move_files(path, damaged)?;
+    }
+    fs::rename(beside(damaged, MOVING), beside(damaged, TODO))
+}
+
+fn move_files(path: &Path, damaged: &Path) -> io::Result<()> {
     for suffix in COMPANIONS {
         rename_if_there(&beside(path, suffix), &beside(damaged, suffix))?;
     }
@@ -103,10 +120,6 @@ fn go_on_moving(path: &Path, damaged: &Path) -> io::Result<()> {
 /// What is known of the sessions outside the database.
 fn heads(path: &Path) -> PathBuf {
     path.with_file_name("heads")
-}
-
-fn todo(damaged: &Path) -> PathBuf {
-    beside(damaged, "-todo")
 }
 
 fn name_of(path: &Path) -> String {
@@ -127,7 +140,11 @@ fn free_name(path: &Path) -> PathBuf {
     let name = path.with_added_extension(format!("damaged-{}", utc(seconds)));
     // Two in one second.
     let names = (2..).map(|number| beside(&name, &format!("-{number}")));
-    let taken = |name: &PathBuf| name.exists() || todo(name).exists();
+    let taken = |name: &PathBuf| {
+        ["", MOVING, TODO]
+            .iter()
+            .any(|end| beside(name, end).exists())
+    };
     let mut names = std::iter::once(name.clone()).chain(names);
     names.find(|name| !taken(name)).unwrap_or(name)
 }
@@ -180,7 +197,7 @@ mod tests {
         for moved in 0..=3 {
             let (_directory, path) = scratch();
             let damaged = path.with_added_extension("damaged-2026-11-22T000000Z");
-            fs::write(todo(&damaged), "").unwrap();
+            fs::write(beside(&damaged, MOVING), "").unwrap();
             for suffix in ["-wal", "-shm", ""].iter().take(moved) {
                 fs::rename(beside(&path, suffix), beside(&damaged, suffix)).unwrap();
             }
@@ -194,6 +211,16 @@ mod tests {
             }
             assert_eq!(path.exists(), moved == 3, "after {moved}");
         }
+    }
+
+    #[test]
+    fn a_damaged_file_that_the_user_removes_needs_nothing_more() {
+        let (_directory, path) = scratch();
+        let damaged = move_aside(&path).unwrap();
+        fs::remove_file(damaged).unwrap();
+        fs::write(&path, "new").unwrap();
+        assert_eq!(unfinished(&path).unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(read(&path), "new");
     }
 
     #[test]

@@ -13,18 +13,22 @@ mod chain;
 mod error;
 mod ground;
 mod health;
+mod pages;
 mod reader;
 mod refound;
 mod reserve;
+mod salvage;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use prost::Message as _;
@@ -44,6 +48,10 @@ use writer::{Bodies, Message, Pending, Row, Write, Writer};
 
 /// Writes that may wait for the thread; the next one waits to be let in.
 const WAITING: usize = 256;
+
+/// How long an opening store waits for what is salvaged of a damaged database; then that goes on beside the
+/// work.
+const SALVAGE: Duration = Duration::from_secs(1);
 
 /// The store. Clones share one database; it closes when the last is dropped.
 #[derive(Clone)]
@@ -125,8 +133,14 @@ impl Store {
     pub fn open(path: &Path) -> Result<Opened, StoreError> {
         let teller = Teller::new();
         refound::finish(path).map_err(StoreError::of_file(path))?;
-        let connection = open_whole(path, &teller)?;
+        // Ends a move that was cut short, before there can be a new database.
+        let earlier = aside::unfinished(path).map_err(StoreError::of_file(path))?;
+        let (connection, damaged) = open_whole(path, &teller)?;
+        let damaged: Vec<PathBuf> = damaged.into_iter().chain(earlier).collect();
         let store = Self::on(path, connection, teller)?;
+        if !damaged.is_empty() {
+            store.salvage(damaged).map_err(StoreError::of_file(path))?;
+        }
         let health = store.health();
         let notices = health.borrow().notices().map(String::from).collect();
         Ok(Opened { store, notices })
@@ -151,6 +165,13 @@ impl Store {
             readers,
             teller,
         })
+    }
+
+    /// Waits a moment for the salvage, so that what it brings back soon is there from the start.
+    fn salvage(&self, damaged: Vec<PathBuf>) -> io::Result<()> {
+        let done = salvage::begin(damaged, self.writer.clone(), self.teller.clone())?;
+        let _goes_on = done.recv_timeout(SALVAGE);
+        Ok(())
     }
 
     /// How the store is, now and as it changes.
@@ -325,14 +346,15 @@ impl Store {
     }
 }
 
-/// The connection that writes, to a database that is whole as far as can be told at once.
-fn open_whole(path: &Path, teller: &Teller) -> Result<Connection, StoreError> {
+/// The connection that writes, to a database that is whole as far as can be told at once, and what was
+/// moved aside for that.
+fn open_whole(path: &Path, teller: &Teller) -> Result<(Connection, Option<PathBuf>), StoreError> {
     let found = if aside::is_condemned(path) {
         None
     } else {
         match schema::open_writer(path).and_then(schema::look_through) {
             Err(StoreError::Corrupt(error)) => Some(error),
-            whole => return whole,
+            whole => return Ok((whole?, None)),
         }
     };
     tracing::error!(error = ?found, "the event store is damaged");
@@ -342,7 +364,7 @@ fn open_whole(path: &Path, teller: &Teller) -> Result<Connection, StoreError> {
         damaged.display()
     );
     teller.tell(Trouble::Salvage, sentence);
-    schema::open_writer(path)
+    Ok((schema::open_writer(path)?, Some(damaged)))
 }
 
 fn bodies(events: &[v1::Event]) -> Bodies {
