@@ -66,10 +66,12 @@ impl Ground {
             full: None,
             failed: None,
         };
-        if !ground.reserve.is_held()
+        if !ground.reserve.is_kept()
             && let Err(error) = ground.reserve.make()
         {
             tracing::warn!(%error, "no reserve");
+            // What was held: whoever starts needs some room for small files.
+            ground.reserve.give_up();
             ground.run_out();
         }
         ground

@@ -44,6 +44,7 @@ use ground::Ground;
 pub use health::Health;
 use health::{Teller, Trouble};
 use reader::Readers;
+use reserve::{Reserve, is_want_of_room};
 use writer::{Bodies, Message, Pending, Row, Write, Writer};
 
 /// Writes that may wait for the thread; the next one waits to be let in.
@@ -135,7 +136,7 @@ impl Store {
         refound::finish(path).map_err(StoreError::of_file(path))?;
         // Ends a move that was cut short, before there can be a new database.
         let earlier = aside::unfinished(path).map_err(StoreError::of_file(path))?;
-        let (connection, damaged) = open_whole(path, &teller)?;
+        let (connection, damaged) = open_with_reserve(path, &teller)?;
         let damaged: Vec<PathBuf> = damaged.into_iter().chain(earlier).collect();
         let store = Self::on(path, connection, teller)?;
         if !damaged.is_empty() {
@@ -346,9 +347,27 @@ impl Store {
     }
 }
 
+type Found = (Connection, Option<PathBuf>);
+
+/// As [`open_whole`], in the room of the reserve if need be: on a full disk what is there can be read.
+fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Found, StoreError> {
+    let mut reserve = Reserve::beside(path);
+    match open_whole(path, teller) {
+        Err(StoreError::Full | StoreError::Io(_)) if reserve.is_held() => {
+            reserve.give_up();
+            open_whole(path, teller)
+        }
+        // A new database, or its shared memory; SQLite's codes do not always tell.
+        Err(StoreError::Io(_)) if reserve.make().is_err_and(|error| is_want_of_room(&error)) => {
+            Err(StoreError::Full)
+        }
+        result => result,
+    }
+}
+
 /// The connection that writes, to a database that is whole as far as can be told at once, and what was
 /// moved aside for that.
-fn open_whole(path: &Path, teller: &Teller) -> Result<(Connection, Option<PathBuf>), StoreError> {
+fn open_whole(path: &Path, teller: &Teller) -> Result<Found, StoreError> {
     let found = if aside::is_condemned(path) {
         None
     } else {

@@ -37,6 +37,12 @@ impl Reserve {
         self.held
     }
 
+    /// True when it is held and there is some room besides.
+    pub(super) fn is_kept(&self) -> bool {
+        let free = rustix::fs::statvfs(&self.path);
+        self.held && free.is_ok_and(|free| free.f_bavail.saturating_mul(free.f_frsize) >= MARGIN)
+    }
+
     /// Makes it, anew if it is held already: that this works shows that there is room.
     ///
     /// # Errors

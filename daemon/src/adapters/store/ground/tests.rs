@@ -1,60 +1,59 @@
 //! Full and failed disks, on a real small file system where one may be mounted.
 
-use std::{ffi::CString, fs, io::Write as _, os::unix::fs::MetadataExt as _, sync::Arc};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
 
 use quire_proto::{
     id::{RequestId, SessionId},
     v1,
 };
 use rusqlite::{Connection, ffi};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::super::{
     Append, Health, Message, Opened, Store, StoreError, Teller, refound, schema,
     tests::{Scratch, append, event, seqs},
 };
+use crate::adapters::small_disk::SmallDisk;
 
-/// A file system of two megabytes on a directory of its own, gone with the test.
-struct Small(Scratch);
+/// A store on a disk of two megabytes.
+struct Small {
+    disk: SmallDisk,
+    store: Store,
+}
 
 impl Small {
-    /// `None` where this user may not mount: the test then shows nothing, and says so.
     fn new() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let size = CString::new("size=2m").unwrap();
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        if let Err(errno) = mount("tmpfs", directory.path(), "tmpfs", flags, &*size) {
-            #[expect(clippy::print_stderr, reason = "a test that shows nothing must say so")]
-            {
-                eprintln!("SKIPPED: no small file system can be mounted here: {errno}");
-            }
-            return None;
-        }
-        let store = Store::open(&directory.path().join("quire.db"));
-        let store = store.unwrap().store;
-        Some(Self(Scratch { directory, store }))
+        let disk = SmallDisk::new(2 << 10)?;
+        let store = Store::open(&disk.path().join("quire.db")).unwrap().store;
+        Some(Self { disk, store })
     }
 
-    /// Leaves no byte free.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.directory.path().join("other")).unwrap();
-        while file.write_all(&[7; 4096]).is_ok() {}
+    fn path(&self) -> PathBuf {
+        self.disk.path().join("quire.db")
+    }
+
+    async fn session(&self) -> SessionId {
+        new_session(&self.store).await
     }
 
     async fn make_room(&self) {
-        fs::remove_file(self.0.directory.path().join("other")).unwrap();
-        self.0.store.wait_for_room().await;
+        self.disk.empty();
+        self.store.wait_for_room().await;
     }
 
     fn has_reserve(&self) -> bool {
-        self.0.directory.path().join("reserve").exists()
+        self.disk.path().join("reserve").exists()
     }
 }
 
-impl Drop for Small {
-    fn drop(&mut self) {
-        unmount(self.0.directory.path(), UnmountFlags::DETACH).unwrap();
-    }
+async fn new_session(store: &Store) -> SessionId {
+    let id = SessionId::random();
+    let summary = v1::Session {
+        id: id.to_string(),
+        ..v1::Session::default()
+    };
+    let (request, events) = (RequestId::random(), [event(1)]);
+    let made = store.create(id, &request, &events, &summary).await;
+    made.unwrap()
 }
 
 fn beginning(session: &SessionId, seq: u64) -> Append {
@@ -84,12 +83,9 @@ fn failed(code: i32) -> StoreError {
 #[tokio::test]
 async fn on_a_full_disk_outcomes_are_kept_and_nothing_is_begun_until_there_is_room() {
     let Some(small) = Small::new() else { return };
-    let store = &small.0.store;
-    let (one, two) = (
-        small.0.session(v1::Session::default()).await,
-        small.0.session(v1::Session::default()).await,
-    );
-    small.fill();
+    let store = &small.store;
+    let (one, two) = (small.session().await, small.session().await);
+    small.disk.fill();
     // Fills what is left of pages that the log has already.
     let outcomes = (2..12).map(|seq| large(&one, seq, 1 << 10));
     for outcome in outcomes {
@@ -124,9 +120,9 @@ async fn on_a_full_disk_outcomes_are_kept_and_nothing_is_begun_until_there_is_ro
 #[tokio::test]
 async fn when_even_the_reserve_is_used_up_the_same_write_succeeds_later() {
     let Some(small) = Small::new() else { return };
-    let store = &small.0.store;
-    let id = small.0.session(v1::Session::default()).await;
-    small.fill();
+    let store = &small.store;
+    let id = small.session().await;
+    small.disk.fill();
     let mut next = 2;
     let error = loop {
         match store.append(large(&id, next, 32 << 10)).await {
@@ -144,19 +140,30 @@ async fn when_even_the_reserve_is_used_up_the_same_write_succeeds_later() {
 #[tokio::test]
 async fn a_start_on_a_full_disk_opens_what_is_there_and_tells() {
     let Some(small) = Small::new() else { return };
-    let id = small.0.session(v1::Session::default()).await;
-    small.0.store.close().await.unwrap();
-    fs::remove_file(small.0.directory.path().join("reserve")).unwrap();
-    // What a started daemon writes must find room, as SQLite needs some for its shared memory.
-    fs::write(small.0.directory.path().join("first"), [7; 96 << 10]).unwrap();
-    small.fill();
-    fs::remove_file(small.0.directory.path().join("first")).unwrap();
-    let Opened { store, notices } = Store::open(&small.0.path()).unwrap();
+    let id = small.session().await;
+    small.store.close().await.unwrap();
+    // Not even the shared memory of a database that was closed would fit, but for the reserve.
+    small.disk.fill();
+    let Opened { store, notices } = Store::open(&small.path()).unwrap();
     assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(!small.has_reserve());
     assert_eq!(seqs(&store, &id, 0, 9).await, [1]);
     let refused = store.append(beginning(&id, 2)).await;
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     store.append(append(&id, [2])).await.unwrap();
+    small.disk.empty();
+    store.wait_for_room().await;
+    store.append(beginning(&id, 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_store_on_a_full_disk_is_refused_as_that() {
+    let Some(disk) = SmallDisk::new(64) else {
+        return;
+    };
+    disk.fill();
+    let error = Store::open(&disk.path().join("quire.db")).err();
+    assert!(matches!(error, Some(StoreError::Full)), "{error:?}");
 }
 
 #[tokio::test]
@@ -194,7 +201,7 @@ async fn after_a_failure_of_the_disk_the_work_goes_on_in_a_new_file() {
     assert_eq!(seqs(&scratch.store, &id, 48, 9).await, [49, 50]);
     let before = fs::metadata(scratch.path()).unwrap().ino();
     let failure = failed(ffi::SQLITE_IOERR_FSYNC);
-    scratch.fail([failure]);
+    fail(&scratch.store, [failure]);
     scratch.store.append(append(&id, [51])).await.unwrap();
     assert_ne!(fs::metadata(scratch.path()).unwrap().ino(), before);
     assert_eq!(notices(&scratch.store).len(), 1);
@@ -212,7 +219,7 @@ async fn a_disk_that_fails_twice_takes_the_same_write_later() {
     let scratch = Scratch::new();
     let id = scratch.session(v1::Session::default()).await;
     let failure = failed(ffi::SQLITE_IOERR_WRITE);
-    scratch.fail([failure.clone(), failure]);
+    fail(&scratch.store, [failure.clone(), failure]);
     let error = scratch.store.append(append(&id, [2])).await;
     assert!(matches!(error, Err(StoreError::Io(_))), "{error:?}");
     assert_eq!(seqs(&scratch.store, &id, 0, 9).await, [1]);
@@ -225,17 +232,17 @@ async fn a_disk_that_fails_twice_takes_the_same_write_later() {
 #[tokio::test]
 async fn no_room_for_a_new_file_is_told_and_tried_again() {
     let Some(small) = Small::new() else { return };
-    let store = &small.0.store;
-    let id = small.0.session(v1::Session::default()).await;
-    small.fill();
+    let store = &small.store;
+    let id = small.session().await;
+    small.disk.fill();
     let failure = failed(ffi::SQLITE_IOERR_FSYNC);
-    small.0.fail([failure]);
+    fail(&small.store, [failure]);
     let error = store.append(append(&id, [2])).await;
     assert!(matches!(error, Err(StoreError::Io(_))), "{error:?}");
     let told = notices(store).join("");
     assert!(told.contains("no room for a copy"), "{told}");
     assert_eq!(seqs(store, &id, 0, 9).await, [1]);
-    fs::remove_file(small.0.directory.path().join("other")).unwrap();
+    small.disk.empty();
     while store.append(append(&id, [2])).await.is_err() {
         tokio::task::yield_now().await;
     }
@@ -306,7 +313,7 @@ async fn a_copy_that_lacks_what_was_acknowledged_is_not_taken() {
     raw.execute("DELETE FROM events WHERE seq = 9", []).unwrap();
     drop(raw);
     let failure = failed(ffi::SQLITE_IOERR_FSYNC);
-    scratch.fail([failure]);
+    fail(&scratch.store, [failure]);
     let error = scratch.store.append(append(&id, [10])).await;
     assert!(matches!(error, Err(StoreError::Io(_))), "{error:?}");
     assert!(scratch.store.health().borrow().is_condemned());
@@ -318,7 +325,7 @@ async fn a_damaged_database_takes_no_more_writes_and_asks_for_a_new_start() {
     let id = scratch.session(v1::Session::default()).await;
     assert!(!scratch.store.health().borrow().is_condemned());
     let failure = failed(ffi::SQLITE_CORRUPT);
-    scratch.fail([failure]);
+    fail(&scratch.store, [failure]);
     for _ in 0..2 {
         let error = scratch.store.append(append(&id, [2])).await;
         assert!(matches!(error, Err(StoreError::Corrupt(_))), "{error:?}");
@@ -327,12 +334,10 @@ async fn a_damaged_database_takes_no_more_writes_and_asks_for_a_new_start() {
     health.wait_for(Health::is_condemned).await.unwrap();
 }
 
-impl Scratch {
-    /// The next commits fail like so.
-    fn fail(&self, failures: impl IntoIterator<Item = StoreError>) {
-        let failures = failures.into_iter().collect();
-        self.store.writer.send(Message::Fail(failures)).unwrap();
-    }
+/// The next commits fail like so.
+fn fail(store: &Store, failures: impl IntoIterator<Item = StoreError>) {
+    let failures = failures.into_iter().collect();
+    store.writer.send(Message::Fail(failures)).unwrap();
 }
 
 #[test]
