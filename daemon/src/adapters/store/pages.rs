@@ -390,7 +390,7 @@ mod tests {
             }
         }
         let pages = Pages::open(&path).unwrap();
-        let mut found: Vec<(i64, (i64, Vec<u8>, String))> = Vec::new();
+        let mut found = Vec::new();
         for place in pages.places() {
             let page = pages.read(place).unwrap();
             for cell in pages.cells(place, &page) {

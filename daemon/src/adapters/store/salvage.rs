@@ -6,6 +6,7 @@
 //! in one commit, so a kill in between costs nothing: the next start finds it there and goes on with the others.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
@@ -218,9 +219,7 @@ impl Finds {
             nameless: 0,
         };
         finds.name_logs(names);
-        finds
-            .sessions
-            .sort_by(|one, other| other.active_ms.cmp(&one.active_ms));
+        finds.sessions.sort_by_key(|found| Reverse(found.active_ms));
         finds
     }
 
