@@ -11,6 +11,8 @@ pub mod jobs;
 pub mod model;
 pub mod models;
 pub mod rules;
+#[cfg(test)]
+pub(crate) mod small_disk;
 pub mod small_file;
 pub mod store;
 pub mod tools;
