@@ -8,8 +8,9 @@ use quire_proto::v1::{ApprovePolicy, Policy, SandboxMode};
 
 use crate::{
     commands::{
-        approve, archive, attach, completions, daemon, delete, demo, deny, diff, exec, files, fork,
-        interrupt, job, jobs, later, logs, models, passed_on, ps, rename, send, wait,
+        approve, archive, attach, completions, daemon, delete, demo, deny, diff, exec, export,
+        files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, rename,
+        send, wait,
     },
     context,
     failure::Failure,
@@ -56,6 +57,8 @@ pub enum Command {
     Logs(logs::Arguments),
     Diff(diff::Arguments),
     Fork(fork::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
     Rename(rename::Arguments),
     Archive(archive::Arguments),
     Delete(delete::Arguments),
@@ -74,8 +77,6 @@ pub enum Command {
     Top(later::Arguments),
     #[command(hide = true)]
     Undo(later::Arguments),
-    #[command(hide = true)]
-    Export(later::Arguments),
     #[command(hide = true)]
     Search(later::Arguments),
     #[command(hide = true)]
@@ -339,7 +340,9 @@ mod tests {
             "rename s title",
             "archive s --restore",
             "delete s",
-            "export s",
+            "export s -o f --no-output",
+            "import",
+            "import - --json -C /",
             "search two words",
             "jobs s",
             "job logs j -f",

@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::v1::ProtocolRange;
+
 /// Longest path a Unix socket can have on every system Quire runs on, in bytes.
 pub const SOCKET_PATH_MAX: usize = 103;
 
@@ -306,6 +308,17 @@ pub struct DaemonRecord {
     pub protocol_max: u32,
     /// Absolute path of the socket.
     pub socket: PathBuf,
+}
+
+impl DaemonRecord {
+    /// Protocol versions it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> ProtocolRange {
+        ProtocolRange {
+            min: self.protocol_min,
+            max: self.protocol_max,
+        }
+    }
 }
 
 #[cfg(test)]

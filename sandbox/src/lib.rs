@@ -8,6 +8,7 @@ pub mod environment;
 pub mod job;
 pub mod probe;
 pub mod record;
+pub mod remnant;
 pub mod report;
 pub mod seatbelt;
 pub mod spec;

@@ -1,15 +1,20 @@
-//! What a keeper writes about itself and about how its command ended.
+//! What a keeper writes about its job, about itself, and about how its command ended.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::report::Report;
+use crate::{
+    report::Report,
+    spec::{JobSpec, Label},
+};
 
+/// Name of the [`JobRecord`] in a job's directory.
+pub const JOB_FILE: &str = "job.json";
 /// Name of the [`KeeperRecord`] in a job's directory.
 pub const KEEPER_FILE: &str = "keeper.json";
 /// Name of the [`ExitRecord`] in a job's directory.
@@ -50,6 +55,34 @@ impl KeeperRecord {
     pub fn is_alive(&self) -> bool {
         let same_boot = boot_id().is_ok_and(|id| id == self.boot_id);
         same_boot && start_time(self.pid).is_ok_and(|time| time == self.start_time)
+    }
+}
+
+/// What a job is. Written by its keeper before the job starts, so that its directory explains itself
+/// to a daemon that has no log of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Whose it is, and what people are shown. The lifetime may change while it runs.
+    #[serde(flatten)]
+    pub label: Label,
+    /// Where the command runs.
+    pub cwd: PathBuf,
+    /// Whether it has a terminal.
+    pub pty: bool,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+}
+
+impl JobRecord {
+    /// Of a job that is about to start.
+    #[must_use]
+    pub fn of(spec: &JobSpec, started_ms: u64) -> Self {
+        Self {
+            label: spec.label.clone(),
+            cwd: spec.cwd.clone(),
+            pty: spec.pty.is_some(),
+            started_ms,
+        }
     }
 }
 
@@ -102,6 +135,15 @@ pub fn write<T: Serialize>(directory: &Path, name: &str, value: &T) -> io::Resul
     let mut file = File::create(&part)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     fs::rename(part, directory.join(name))
+}
+
+/// Writes `value` to `directory/name`, where nobody looks yet.
+///
+/// # Errors
+///
+/// Any error of writing; then the file is missing, empty or cut off.
+pub fn write_new<T: Serialize>(directory: &Path, name: &str, value: &T) -> io::Result<()> {
+    File::create_new(directory.join(name))?.write_all(&serde_json::to_vec(value)?)
 }
 
 /// Waits until the file and its name are on disk.

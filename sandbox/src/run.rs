@@ -12,7 +12,7 @@ use std::{
 use quire_sandbox::{
     environment,
     report::Report,
-    spec::{JobSpec, Limits, Mode, Profile, Stdin},
+    spec::{JobSpec, Label, Limits, Mode, Profile, Stdin},
 };
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -82,6 +82,7 @@ fn specify(arguments: Arguments) -> Result<JobSpec, String> {
     );
     Ok(JobSpec {
         directory: PathBuf::new(),
+        label: Label::default(),
         argv: arguments.command,
         environment,
         umask: umask(),

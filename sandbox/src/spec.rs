@@ -157,11 +157,42 @@ pub enum Stdin {
     Pipe,
 }
 
+/// What a job lives with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// The turn that started it.
+    Turn,
+    /// Its session.
+    #[default]
+    Session,
+    /// Nothing but its own time: [`Limits::wall`].
+    Detached,
+}
+
+/// Whose a job is and what it is shown as. The keeper only writes it down, so that a job's directory
+/// explains itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The session it was started for.
+    #[serde(default)]
+    pub session: String,
+    /// The command as people are shown it.
+    #[serde(default)]
+    pub command: String,
+    /// What it lives with.
+    #[serde(default)]
+    pub lifetime: Lifetime,
+}
+
 /// One command to run under a keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The job's directory. The keeper makes it; that it exists means the job was started.
     pub directory: PathBuf,
+    /// Whose it is. A daemon of an earlier version does not say.
+    #[serde(default)]
+    pub label: Label,
     /// Program and arguments; never empty. The program is looked up in the environment's `PATH`.
     pub argv: Vec<String>,
     /// Absolute.

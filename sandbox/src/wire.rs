@@ -5,6 +5,11 @@
 //! its [`JobSpec`]; every later frame is a [`Request`] one way and an [`Event`] the other. Each
 //! request is answered by [`Event::Done`] or [`Event::Denied`], in order.
 //!
+//! A request may carry an id: the keeper then carries it out once, however often it comes, also from
+//! another daemon. A keeper lives as long as its command, so it may be older or newer than the daemon
+//! it speaks with. Both pass over fields they don't know; what else a keeper understands is told by
+//! [`Started::wire`], and a daemon asks for no more.
+//!
 //! Output is never sent, only how much of it there is: readers take it from the job's files, each
 //! at its own pace, so that a slow one costs the keeper nothing.
 
@@ -19,8 +24,18 @@ use crate::{
 /// Longest body, in bytes.
 pub const MAX_BODY: usize = 4 << 20;
 
+/// How many of the newest ids a keeper remembers.
+pub const IDS: usize = 256;
+/// Longest id, in bytes.
+pub const LONGEST_ID: usize = u8::MAX as usize;
+/// What a keeper of this version says in [`Started::wire`]: it understands ids and
+/// [`Order::Detach`]. The first version said nothing, which reads as 0.
+pub const WIRE: u32 = 1;
+
 const JSON: u8 = 0;
 const WRITE: u8 = 1;
+/// The length of an id (1 byte), the id, and a frame's kind and body.
+const ONCE: u8 = 2;
 
 /// What may be asked of a keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +59,12 @@ pub enum Order {
     Resize(Size),
     /// Sends a signal to every process of the job.
     Signal(i32),
+    /// Lets the job live on after its session, for so many milliseconds from now; a time limit that
+    /// ends sooner stays. Done when the job's record says so.
+    Detach {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// Ends the job: SIGTERM, then SIGKILL after five seconds. [`Event::Ended`] tells when nothing
     /// of it is left.
     Stop,
@@ -59,7 +80,7 @@ pub enum Event {
     Refused(String),
     /// The command runs, confined like this. Sent once to each connection, as its first frame, or
     /// as soon as it is so.
-    Started(Report),
+    Started(Started),
     /// This many bytes of output have been written in all.
     Grew(u64),
     /// The oldest open request was carried out.
@@ -68,6 +89,17 @@ pub enum Event {
     Denied(String),
     /// The command and all its processes are gone; the record is on file. The last frame.
     Ended(Box<ExitRecord>),
+}
+
+/// A keeper's first word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// What confines the command.
+    #[serde(flatten)]
+    pub report: Report,
+    /// What the keeper understands, see [`WIRE`].
+    #[serde(default)]
+    pub wire: u32,
 }
 
 /// Why bytes are not frames.
@@ -82,6 +114,9 @@ pub enum WireError {
     /// Of a kind this version does not know.
     #[error("a frame is of the unknown kind {0}")]
     Kind(u8),
+    /// Shorter than it says.
+    #[error("a frame is cut off")]
+    CutOff,
 }
 
 /// Encodes the first frame.
@@ -100,15 +135,42 @@ impl Request {
         }
     }
 
-    /// Reads a frame as a request.
+    /// The request as a frame that is carried out once for each `id`, of which the first
+    /// [`LONGEST_ID`] bytes count.
+    #[must_use]
+    pub fn encode_once(&self, id: &str) -> Vec<u8> {
+        let id = &id.as_bytes()[..id.len().min(LONGEST_ID)];
+        let mut body = vec![id.len() as u8];
+        body.extend_from_slice(id);
+        // What stands in a frame after its length.
+        body.extend_from_slice(&self.encode()[4..]);
+        frame(ONCE, &body)
+    }
+
+    /// Reads a frame as a request, with its id if it has one.
     ///
     /// # Errors
     ///
     /// When it is none.
-    pub fn decode(frame: &Frame) -> Result<Self, WireError> {
-        match frame.kind {
-            WRITE => Ok(Self::Write(frame.body.clone())),
-            _ => frame.json().map(Self::Order),
+    pub fn decode(frame: &Frame) -> Result<(Option<Vec<u8>>, Self), WireError> {
+        if frame.kind != ONCE {
+            return Ok((None, Self::plain(frame.kind, &frame.body)?));
+        }
+        let (length, rest) = frame.body.split_first().ok_or(WireError::CutOff)?;
+        let (id, inner) = rest
+            .split_at_checked(usize::from(*length))
+            .ok_or(WireError::CutOff)?;
+        let (kind, body) = inner.split_first().ok_or(WireError::CutOff)?;
+        Ok((Some(id.to_vec()), Self::plain(*kind, body)?))
+    }
+
+    fn plain(kind: u8, body: &[u8]) -> Result<Self, WireError> {
+        match kind {
+            WRITE => Ok(Self::Write(body.to_vec())),
+            JSON => serde_json::from_slice(body)
+                .map(Self::Order)
+                .map_err(WireError::Garbage),
+            kind => Err(WireError::Kind(kind)),
         }
     }
 }
@@ -219,7 +281,17 @@ mod tests {
                 rows: 24,
             })),
         ];
-        let bytes: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
+        let plain = requests.iter().map(|request| (None, request.clone()));
+        let once = requests
+            .iter()
+            .map(|request| (Some(b"id".to_vec()), request.clone()));
+        let want: Vec<_> = plain.chain(once).collect();
+        let mut bytes: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
+        bytes.extend(
+            requests
+                .iter()
+                .flat_map(|request| request.encode_once("id")),
+        );
         for step in [1, 2, 7, bytes.len()] {
             let mut decoder = Decoder::default();
             let mut found = Vec::new();
@@ -229,8 +301,29 @@ mod tests {
                     found.push(Request::decode(&frame).unwrap());
                 }
             }
-            assert_eq!(found, requests, "in pieces of {step}");
+            assert_eq!(found, want, "in pieces of {step}");
         }
+    }
+
+    #[test]
+    fn keepers_and_daemons_of_different_versions_understand_each_other() {
+        let old = r#"{"started":{"held":["seccomp"],"missing":[]}}"#;
+        let Ok(Event::Started(started)) = serde_json::from_str(old) else {
+            panic!("an old keeper is not understood");
+        };
+        assert_eq!((started.wire, started.report.held.len()), (0, 1));
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum OldEvent {
+            Started(Report),
+        }
+        let new = Event::Started(Started {
+            wire: WIRE,
+            ..started
+        });
+        let OldEvent::Started(report) =
+            serde_json::from_str(&serde_json::to_string(&new).unwrap()).unwrap();
+        assert_eq!(report.held, ["seccomp"]);
     }
 
     #[test]
@@ -242,5 +335,12 @@ mod tests {
         decoder.feed(&[2, 0, 0, 0, 9, 9]);
         let frame = decoder.next_frame().unwrap().unwrap();
         assert!(matches!(Request::decode(&frame), Err(WireError::Kind(9))));
+        for cut in [&[][..], &[3, 1], &[1, 7]] {
+            let frame = Frame {
+                kind: ONCE,
+                body: cut.to_vec(),
+            };
+            assert!(matches!(Request::decode(&frame), Err(WireError::CutOff)));
+        }
     }
 }

@@ -231,40 +231,6 @@ fn a_command_that_cannot_be_run_ends_at_once() {
 }
 
 #[test]
-fn a_killed_keeper_takes_the_command_along_and_leaves_no_record() {
-    let world = World::new();
-    for (name, mode) in [("a", Mode::WorkspaceWrite), ("b", Mode::FullAccess)] {
-        let mut spec = world.spec(name, "echo $$ > pid; exec sleep 600 > fifo");
-        spec.profile.mode = mode;
-        let fifo = world.at("ws/fifo");
-        let _ = fs::remove_file(&fifo);
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            0o600.into(),
-            0,
-        )
-        .unwrap();
-        let client = Client::start(&spec);
-        let mut alive = fs::File::open(&fifo).unwrap();
-        let JobState::Running(keeper) = job::state(&spec.directory).unwrap() else {
-            panic!("it should run");
-        };
-        let pid = rustix::process::Pid::from_raw(keeper.pid as i32).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        // The end of the pipe is the end of the last process that held it.
-        std::io::Read::read_to_end(&mut alive, &mut Vec::new()).unwrap();
-        assert_eq!(
-            job::state(&spec.directory).unwrap(),
-            JobState::Lost,
-            "in {mode}"
-        );
-        drop(client);
-    }
-}
-
-#[test]
 fn scratch_lasts_from_one_command_to_the_next() {
     if !common::has(Layer::Namespaces) {
         return;

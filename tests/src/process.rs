@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
-use crate::wait::PATIENCE;
+use crate::{processes::alive, wait::PATIENCE};
 
 /// A command about to be run.
 pub struct Invocation {
@@ -190,6 +190,17 @@ impl Running {
         );
     }
 
+    /// Waits until standard error contains `text`.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or ends without it.
+    pub fn tells(&self, text: &str) {
+        let told = self.stderr.wait(|seen| seen.contains(text));
+        let stderr = self.stderr.text();
+        assert!(told, "{} never told `{text}`: {stderr}", self.shown);
+    }
+
     /// Waits until standard output holds more than so many bytes.
     ///
     /// # Panics
@@ -205,6 +216,12 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.
         let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Whether it has ended; what it left is still to be fetched with [`finish`](Self::finish).
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !alive(self.pid())
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -250,6 +267,24 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+        if thread::panicking() {
+            self.tell();
+        }
+    }
+}
+
+impl Running {
+    /// What it complained of often says why the test failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the runner shows it with the failed test"
+    )]
+    fn tell(&self) {
+        let complaint = self.stderr.text();
+        let newest: Vec<_> = complaint.lines().rev().take(10).collect();
+        for line in newest.iter().rev() {
+            eprintln!("--- {}: {line}", self.shown);
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The daemon's life: started by whoever needs it, one per home, gone when told.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use quire_proto::v1::{DaemonServiceGetStatusRequest, ShutdownMode};
 use quire_tests::{
     binaries::binaries,
-    home::Home,
+    home::{Home, provider},
     model::{Gate, MockModel, Reply, Wire},
     rpc::Rpc,
     wait,
@@ -69,10 +69,7 @@ fn only_the_user_can_read_what_quire_keeps() {
     let model = MockModel::playing([Reply::shell("echo x"), Reply::say("done")]);
     let home = Home::asking(&model, Wire::Responses);
     fs::remove_dir_all(home.quire_home()).unwrap();
-    home.configure(&quire_tests::home::provider(
-        &model.base_url(),
-        Wire::Responses,
-    ));
+    home.configure(&provider(&model.base_url(), Wire::Responses));
     // Whatever the umask of whoever starts it.
     let script = format!("umask 000; exec {} exec go", binaries().quire().display());
     let run = home.program("/bin/sh".as_ref()).args(["-c", &script]).run();
@@ -161,5 +158,45 @@ fn a_daemon_whose_files_were_removed_is_found_again() {
         let ps = home.quire(["ps"]).run();
         assert_eq!(ps.code, 0, "without {name}: {}", ps.stderr);
         assert_eq!(home.daemon(), Some(pid), "without {name}");
+    }
+}
+
+/// Modes are looked at, as no mode keeps root out.
+#[test]
+fn an_umask_that_takes_all_rights_from_the_user_changes_nothing() {
+    let model = MockModel::playing([Reply::shell("umask"), Reply::say("done")]);
+    let home = Home::asking(&model, Wire::Responses);
+    fs::remove_dir_all(home.quire_home()).unwrap();
+    let quire = binaries().quire();
+    let with_umask = |line: &str| {
+        let script = format!("umask 777; exec \"$0\" {line}");
+        let shell = home.program(Path::new("/bin/sh"));
+        let run = shell
+            .args(["-c", &script, &quire.display().to_string()])
+            .run();
+        assert_eq!(run.code, 0, "{line}: {run:#?}");
+    };
+    with_umask("daemon start");
+    home.configure(&provider(&model.base_url(), Wire::Responses));
+    with_umask("exec go");
+    with_umask("export @last -o kept.jsonl");
+    let told = model.requests()[1].outcome(0, 0).expect("an outcome");
+    assert!(
+        told.contains("0777"),
+        "the command has the client's own: {told}"
+    );
+    let daemon = home.paths().daemon();
+    let modes = [
+        (home.quire_home(), 0o700),
+        (daemon.clone(), 0o700),
+        (home.paths().start_lock_file(), 0o600),
+        (home.paths().lock_file(), 0o600),
+        (daemon.join("token"), 0o600),
+        (home.paths().database(), 0o600),
+        (home.work().join("kept.jsonl"), 0o600),
+    ];
+    for (path, want) in modes {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, want, "{} has mode {mode:o}", path.display());
     }
 }

@@ -6,9 +6,9 @@ use quire_proto::{id::RequestId, v1};
 
 use crate::{
     cli::{Arguments, Command},
-    connect::Connection,
     context::Context,
     failure::Failure,
+    link::Link,
     output::json_text,
 };
 
@@ -22,8 +22,10 @@ pub mod demo;
 pub mod deny;
 pub mod diff;
 pub mod exec;
+pub mod export;
 pub mod files;
 pub mod fork;
+pub mod import;
 pub mod interrupt;
 pub mod job;
 pub mod jobs;
@@ -70,6 +72,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Logs(arguments) => logs::run(arguments, context).await,
         Command::Diff(arguments) => diff::run(arguments, context).await,
         Command::Fork(arguments) => fork::run(arguments, context).await,
+        Command::Export(arguments) => export::run(arguments, context).await,
+        Command::Import(arguments) => import::run(arguments, context).await,
         Command::Rename(arguments) => rename::run(arguments, context).await,
         Command::Archive(arguments) => archive::run(arguments, context).await,
         Command::Delete(arguments) => delete::run(arguments, context).await,
@@ -85,7 +89,6 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         }
         Command::Top(_) => later::refuse("quire top"),
         Command::Undo(_) => later::refuse("quire undo"),
-        Command::Export(_) => later::refuse("quire export"),
         Command::Search(_) => later::refuse("quire search"),
         Command::Symbols(_) => later::refuse("quire symbols"),
         Command::Map(_) => later::refuse("quire map"),
@@ -102,11 +105,13 @@ fn request_id() -> String {
 }
 
 /// The session that `name` names, as the daemon understands names.
-async fn find_session(connection: &Connection, name: &str) -> Result<v1::Session, Failure> {
+async fn find_session(link: &mut Link, name: &str) -> Result<v1::Session, Failure> {
     let request = v1::SessionServiceGetRequest {
         session: name.to_owned(),
     };
-    let found = connection.sessions().get(request).await?;
+    let found = link
+        .call(async |connection| connection.sessions().get(request.clone()).await)
+        .await?;
     Ok(found.into_inner().session.unwrap_or_default())
 }
 

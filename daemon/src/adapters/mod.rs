@@ -10,6 +10,7 @@ pub mod guides;
 pub mod jobs;
 pub mod model;
 pub mod models;
+pub mod notify;
 pub mod rules;
 pub mod small_file;
 pub mod store;

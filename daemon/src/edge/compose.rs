@@ -1,6 +1,7 @@
 //! Puts a daemon together: adapters behind the ports, sessions over them, services over those.
 
 use std::{
+    collections::HashSet,
     env,
     path::PathBuf,
     sync::Arc,
@@ -8,7 +9,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use quire_proto::v1::{MissingLayer, SandboxReport};
+use quire_proto::{
+    id::SessionId,
+    v1::{MissingLayer, SandboxReport},
+};
 
 use super::{
     lifecycle::{Engine, Served, Start},
@@ -21,13 +25,15 @@ use crate::{
         briefing,
         config::{Flags, Places},
         configured::Configured,
-        jobs::Jobs,
+        jobs::{Jobs, Walk},
+        notify,
         rules::add_rule,
+        store::{Listing, Store},
         tools,
     },
     ports::tool::Place,
     pure::prompt,
-    session::{SaveRule, World},
+    session::{Notify, SaveRule, World},
 };
 
 /// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
@@ -40,10 +46,19 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
     let settings = models.load(&env::temp_dir(), &Default::default(), &Flags::default());
     // A fault in the file is told to each client that makes a session; it must not keep the daemon
     // from showing the sessions there are.
-    let (daemon, limits) = settings
-        .map(|loaded| (loaded.config.daemon, loaded.config.limits))
+    let (daemon, limits, bounds) = settings
+        .map(|loaded| {
+            let config = loaded.config;
+            (config.daemon, config.limits, config.jobs)
+        })
         .unwrap_or_default();
-    let jobs = Jobs::new(start.home.jobs(), sandbox_program()?, private(&start));
+    let jobs = Jobs::new(
+        start.home.jobs(),
+        sandbox_program()?,
+        private(&start),
+        bounds,
+    );
+    adopt(&jobs, &start.store).await;
     let sandbox = sandbox_report(&jobs).await;
     let world = World {
         store: start.store.clone(),
@@ -53,10 +68,11 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         jobs: Arc::new(jobs.clone()),
         briefing: briefing_of(&start),
         save_rule: saver(&start),
+        notify: notifier(&models),
         instructions: Arc::from(prompt::instructions()),
         max_samples: limits.max_requests,
     };
-    let sessions: Sessions = Arc::new(Registry::new(world));
+    let sessions: Sessions = Registry::new(world);
     sessions
         .recover()
         .await
@@ -73,6 +89,32 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         engine: Arc::new(Working(sessions)),
         idle_exit: Duration::from_secs(60 * daemon.idle_exit_minutes),
     })
+}
+
+/// Finds what earlier daemons left running.
+async fn adopt(jobs: &Jobs, store: &Store) {
+    let walk = jobs.walk().await;
+    let known = sessions_of(&walk, store).await;
+    walk.settle(known.as_ref()).await;
+}
+
+/// The sessions of what was found that there still are. `None` when the store can't tell: it does not
+/// answer, or it is empty and may be a new one in place of one that was damaged.
+async fn sessions_of(walk: &Walk, store: &Store) -> Option<HashSet<SessionId>> {
+    let any = Listing {
+        include_archived: true,
+        ..Listing::newest(1)
+    };
+    if store.sessions(any).await.ok()?.is_empty() {
+        return None;
+    }
+    let mut known = HashSet::new();
+    for id in walk.sessions() {
+        if store.session(&id).await.ok()?.is_some() {
+            known.insert(id);
+        }
+    }
+    Some(known)
 }
 
 /// What works behind the services.
@@ -157,6 +199,25 @@ fn briefing_of(start: &Start) -> Arc<dyn Fn(Place) -> BoxFuture<'static, String>
 fn saver(start: &Start) -> SaveRule {
     let file = start.home.config_file();
     Arc::new(move |rule| add_rule(&file, rule))
+}
+
+/// Tells the program that `notify` names at that moment in the user's own configuration: no
+/// repository may name one.
+fn notifier(models: &Configured) -> Notify {
+    let models = models.clone();
+    let programs = notify::Programs::default();
+    Arc::new(move |news| {
+        let (models, programs) = (models.clone(), programs.clone());
+        // Files are read, which must not hold up the session.
+        tokio::task::spawn_blocking(move || {
+            let loaded = models.load(&env::temp_dir(), &Default::default(), &Flags::default());
+            match loaded.map(|loaded| loaded.config.notify) {
+                Ok(Some(command)) => programs.run(command, news),
+                Ok(None) => {}
+                Err(problems) => tracing::warn!(%problems, "nobody is notified"),
+            }
+        });
+    })
 }
 
 fn today() -> String {

@@ -1,29 +1,41 @@
 //! All sessions of this daemon: those that live, and the way to those that sleep in the store.
 //!
 //! A session gets an actor when it is first needed and keeps it. What was running when the last
-//! daemon ended is opened at start, so that it goes on without anyone asking.
+//! daemon ended is opened at start, so that it goes on without anyone asking; what ends in mid-work
+//! because the store failed is opened again after a while.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use quire_proto::{
     id::{RequestId, SessionId},
     v1::{
-        Approval, ClientRef, Event, Item, ItemCompleted, ItemStatus, NoticeItem, NoticeLevel,
-        Session, SessionCreated, SessionState, event::Body, item::Kind,
+        Approval, ClientRef, Event, Item, ItemCompleted, ItemStatus, Job, JobLifetime, JobState,
+        NoticeItem, NoticeLevel, Session, SessionCreated, SessionState, event::Body, item::Kind,
     },
 };
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     adapters::store::{Listing, Store, StoreError},
     pure::transcript::Transcript,
-    session::{self, Handle, Refusal, Surroundings, World},
+    session::{
+        self, Handle, Refusal, Surroundings, World,
+        feed::{Closed, Feed},
+    },
 };
 
-/// Events read from the store at a time.
-const PAGE: u32 = 2_000;
+/// How long a session whose store failed is left alone: at first, and at most. Each failure doubles it.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long a job of a session that is deleted may take to die.
+const DYING: Duration = Duration::from_secs(15);
 
 /// The sessions of one state directory.
 pub struct Registry {
@@ -31,12 +43,16 @@ pub struct Registry {
     living: Mutex<Living>,
     /// Held while a session is brought to life, so that it is done once.
     opening: tokio::sync::Mutex<()>,
+    /// Itself, for those who watch over sessions and must not keep it alive.
+    own: Weak<Registry>,
 }
 
 /// The sessions that have an actor, and whether there may be more.
 #[derive(Default)]
 struct Living {
     sessions: HashMap<SessionId, Handle>,
+    /// How long sessions whose store failed are left alone the next time.
+    pauses: HashMap<SessionId, Duration>,
     /// Sessions about to be made.
     making: u32,
     /// The daemon is about to end.
@@ -97,12 +113,13 @@ impl Load {
 impl Registry {
     /// A registry over `world`, with no session open yet.
     #[must_use]
-    pub fn new(world: World) -> Self {
-        Self {
+    pub fn new(world: World) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
             world,
             living: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
-        }
+            own: own.clone(),
+        })
     }
 
     /// What every session is given.
@@ -158,19 +175,47 @@ impl Registry {
             transcript.apply(&event);
             events.push(event);
         }
-        let made = self
-            .world
-            .store
-            .create(id.clone(), request, &events, &transcript.summary())
-            .await?;
+        self.begin(request, &events, &transcript.summary(), surroundings)
+            .await
+    }
+
+    /// Makes a session of all its `events`, which leave it at rest as `summary` tells, once for each
+    /// request id. Its name must be free.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; then there is no session.
+    pub async fn import(
+        &self,
+        request: &RequestId,
+        events: &[Event],
+        summary: &Session,
+        surroundings: Surroundings,
+    ) -> Result<Session, StoreError> {
+        let _making = Making::begin(self)?;
+        self.begin(request, events, summary, surroundings).await
+    }
+
+    async fn begin(
+        &self,
+        request: &RequestId,
+        events: &[Event],
+        summary: &Session,
+        surroundings: Surroundings,
+    ) -> Result<Session, StoreError> {
+        let id: SessionId = summary
+            .id
+            .parse()
+            .unwrap_or_else(|_none| SessionId::random());
+        let store = &self.world.store;
+        let made = store.create(id.clone(), request, events, summary).await?;
         if made != id {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
         }
-        let handle = session::start(id.clone(), self.world.clone(), &events, surroundings, false);
-        let session = transcript.summary();
-        self.living().sessions.insert(id, handle);
-        Ok(session)
+        let handle = session::start(id, self.world.clone(), events, surroundings, false);
+        self.keep(handle);
+        Ok(summary.clone())
     }
 
     /// The session of that id, brought to life if it sleeps.
@@ -183,10 +228,10 @@ impl Registry {
         let known = self.living().sessions.get(id).cloned();
         let panicked = match known {
             Some(handle) if !handle.is_closed() => return Ok(handle),
-            Some(handle) => handle.feed().has_panicked(),
+            Some(handle) => handle.feed().closed() == Some(Closed::Panicked),
             None => false,
         };
-        let events = self.all_events(id).await?;
+        let events = session::history(&self.world.store, id).await?;
         let handle = session::start(
             id.clone(),
             self.world.clone(),
@@ -194,8 +239,31 @@ impl Registry {
             Surroundings::default(),
             panicked,
         );
-        self.living().sessions.insert(id.clone(), handle.clone());
+        self.keep(handle.clone());
         Ok(handle)
+    }
+
+    /// Counts a session among the living, and sees to it that it comes back.
+    fn keep(&self, handle: Handle) {
+        let watching = revive(self.own.clone(), handle.id().clone(), handle.feed().clone());
+        tokio::spawn(watching);
+        self.living().sessions.insert(handle.id().clone(), handle);
+    }
+
+    /// How long to leave a session alone whose store failed after it lived for so long. `None` when it
+    /// is not to come back.
+    fn pause_after(&self, id: &SessionId, lived: Duration) -> Option<Duration> {
+        let (first, most) = PAUSES;
+        let mut living = self.living();
+        if living.closed || !living.sessions.contains_key(id) {
+            return None;
+        }
+        if lived > most {
+            living.pauses.remove(id);
+        }
+        let pause = living.pauses.get(id).copied().unwrap_or(first);
+        living.pauses.insert(id.clone(), most.min(pause * 2));
+        Some(pause)
     }
 
     /// The session that `name` means.
@@ -204,6 +272,16 @@ impl Registry {
     ///
     /// [`Missing`].
     pub async fn find(&self, name: &str) -> Result<Handle, Missing> {
+        let id = self.name(name).await?;
+        Ok(self.open(&id).await?)
+    }
+
+    /// The id of the session that `name` means. It is not brought to life, and may be damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`].
+    pub async fn name(&self, name: &str) -> Result<SessionId, Missing> {
         let found = self.world.store.find(name).await?;
         let ids: Vec<SessionId> = found
             .iter()
@@ -211,7 +289,7 @@ impl Registry {
             .collect();
         match ids.as_slice() {
             [] => Err(Missing::NotFound(name.to_owned())),
-            [id] => Ok(self.open(id).await?),
+            [id] => Ok(id.clone()),
             several => {
                 let ids = several.iter().take(5).map(ToString::to_string).collect();
                 Err(Missing::Ambiguous {
@@ -250,34 +328,71 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// What the store says.
+    /// What the store says; a session that cannot be opened is logged and left out.
     pub async fn approvals(&self) -> Result<Vec<Approval>, StoreError> {
         let waiting = self.world.store.unfinished().await?;
         let mut approvals = Vec::new();
         for id in waiting {
-            let looked = self.open(&id).await?.look().await.unwrap_or_default();
-            approvals.extend(looked.approvals);
+            match self.open(&id).await {
+                Ok(handle) => approvals.extend(handle.look().await.unwrap_or_default().approvals),
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => {
+                    tracing::warn!(session = %id, %error, "its approvals are not listed");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(approvals)
     }
 
-    /// Removes a session that does nothing.
+    /// Removes a session that does nothing. Its jobs are stopped first, but for detached ones, so that
+    /// none is forgotten if the daemon ends meanwhile. Returns all jobs it ever had; `None` when the same
+    /// request has removed a session before, and then nothing more is done.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] while a turn runs, or what the store says.
-    pub async fn delete(&self, handle: &Handle) -> Result<(), Refusal> {
+    /// [`Refusal::Running`] while a turn runs, or what the store says.
+    pub async fn delete(
+        &self,
+        handle: &Handle,
+        request: &RequestId,
+    ) -> Result<Option<Vec<Job>>, Refusal> {
         let _opening = self.opening.lock().await;
-        let session = handle.look().await?.session;
-        if session.running_turn != 0 {
+        if self.world.store.deletion(request).await?.is_some() {
+            return Ok(None);
+        }
+        let looked = handle.look().await?;
+        if looked.session.running_turn != 0 {
             return Err(Refusal::Running {
-                turn: session.running_turn,
+                turn: looked.session.running_turn,
             });
         }
-        self.world.store.delete(handle.id()).await?;
-        self.living().sessions.remove(handle.id());
-        handle.feed().close(false);
-        Ok(())
+        self.stop_jobs(&looked.jobs).await;
+        self.world.store.delete(handle.id(), request).await?;
+        let mut living = self.living();
+        living.sessions.remove(handle.id());
+        living.pauses.remove(handle.id());
+        drop(living);
+        handle.feed().close(Closed::Left);
+        Ok(Some(looked.jobs))
+    }
+
+    /// Returns when those that end with their session are dead.
+    async fn stop_jobs(&self, jobs: &[Job]) {
+        let ends = |job: &&Job| {
+            job.state() == JobState::Running && job.lifetime() != JobLifetime::Detached
+        };
+        let ids = jobs
+            .iter()
+            .filter(ends)
+            .filter_map(|job| job.id.parse().ok());
+        let mut dying: JoinSet<_> = ids
+            .map(|id| tokio::time::timeout(DYING, self.world.jobs.stop(id)))
+            .collect();
+        while let Some(dead) = dying.join_next().await {
+            if !matches!(dead, Ok(Ok(()))) {
+                tracing::error!("a job of a deleted session does not die");
+            }
+        }
     }
 
     /// What is going on.
@@ -302,7 +417,7 @@ impl Registry {
         living
             .sessions
             .values()
-            .for_each(|handle| handle.feed().close(false));
+            .for_each(|handle| handle.feed().close(Closed::Left));
     }
 
     /// The store's handle.
@@ -315,18 +430,34 @@ impl Registry {
         // Nothing under the lock can leave it half changed.
         self.living.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn all_events(&self, id: &SessionId) -> Result<Vec<Event>, StoreError> {
-        let mut events: Vec<Event> = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event| event.seq);
-            let page = self.world.store.events(id, after, PAGE).await?;
-            if page.is_empty() {
-                return Ok(events);
-            }
-            events.extend(page);
+/// Opens a session again whose store failed while it had something to do, and again, as long as the
+/// daemon lives: the store may find new ground.
+async fn revive(registry: Weak<Registry>, id: SessionId, feed: Arc<Feed>) {
+    let born = Instant::now();
+    if feed.ended().await != Closed::Failed || !has_work(&feed.summary()) {
+        return;
+    }
+    let lived = born.elapsed();
+    loop {
+        let pause = registry
+            .upgrade()
+            .and_then(|registry| registry.pause_after(&id, lived));
+        let Some(pause) = pause else { return };
+        tokio::time::sleep(pause).await;
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        match registry.open(&id).await {
+            Ok(_) | Err(StoreError::Missing(_)) => return,
+            Err(error) => tracing::debug!(session = %id, %error, "cannot go on yet"),
         }
     }
+}
+
+fn has_work(session: &Session) -> bool {
+    session.running_turn != 0 || session.queued_prompts != 0 || session.running_jobs != 0
 }
 
 impl Living {

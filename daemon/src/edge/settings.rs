@@ -78,22 +78,62 @@ impl Settings {
         let model = self.0.resolve("", &loaded, environment).await?;
         let name = model.name();
         self.0.prepare(model, environment).await?;
-        let mut settled = loaded.config.policy.to_policy();
-        settled.network.extend(policy.network);
-        settled.writable.extend(policy.writable);
-        settled.hidden.extend(policy.hidden);
-        settled.rules.extend(policy.rules);
-        settled.require.extend(policy.require);
-        let workspace = workspace_of(cwd).map_err(|error| {
-            let message = format!("cannot look at `{}`: {error}", cwd.display());
-            refuse(tonic::Code::InvalidArgument, "INVALID", message)
-        })?;
-        Ok(Settled {
-            workspace,
-            model: name,
-            policy: settled,
-            notices: loaded.merged.notices,
-        })
+        let mut settled = place(cwd, loaded)?;
+        settled.model = name;
+        let added = &mut settled.policy;
+        added.network.extend(policy.network);
+        added.writable.extend(policy.writable);
+        added.hidden.extend(policy.hidden);
+        added.rules.extend(policy.rules);
+        added.require.extend(policy.require);
+        Ok(settled)
+    }
+
+    /// Settles what holds for a session that comes from elsewhere and used `model` there. It keeps the
+    /// model if it can be asked here; what it gets else, if anything, a notice says.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the directory or the configuration. No usable model is no error: such a
+    /// session can still be read.
+    pub async fn settle_found(
+        &self,
+        cwd: &Path,
+        environment: &Environment,
+        model: &str,
+    ) -> Result<Settled, Status> {
+        let loaded = self.load(cwd, environment, &Flags::default())?;
+        let mut found = self.usable(model, &loaded, environment).await;
+        if found.is_err() {
+            found = self.usable("", &loaded, environment).await;
+        }
+        let mut settled = place(cwd, loaded)?;
+        let told = match &found {
+            Ok(usable) if usable == model => None,
+            Ok(usable) => Some(format!(
+                "`{model}` cannot be asked here: `{usable}` goes on."
+            )),
+            Err(error) => {
+                let why = error.message.lines().next().unwrap_or_default();
+                Some(format!("No model can be asked here yet: {why}"))
+            }
+        };
+        settled.notices.extend(told);
+        settled.model = found.unwrap_or_else(|_none| model.to_owned());
+        Ok(settled)
+    }
+
+    /// The whole name of the model that `name` means, if it can be asked.
+    async fn usable(
+        &self,
+        name: &str,
+        loaded: &Loaded,
+        environment: &Environment,
+    ) -> Result<String, SampleError> {
+        let model = self.0.resolve(name, loaded, environment).await?;
+        let name = model.name();
+        self.0.prepare(model, environment).await?;
+        Ok(name)
     }
 
     /// Checks that a session may go on with the model named `name`.
@@ -184,6 +224,20 @@ impl Settings {
             .load(cwd, environment, flags)
             .map_err(|problems| wrong(&problems))?)
     }
+}
+
+/// What configuration says of a session in `cwd`, its model aside.
+fn place(cwd: &Path, loaded: Loaded) -> Result<Settled, Status> {
+    let workspace = workspace_of(cwd).map_err(|error| {
+        let message = format!("cannot look at `{}`: {error}", cwd.display());
+        refuse(tonic::Code::InvalidArgument, "INVALID", message)
+    })?;
+    Ok(Settled {
+        workspace,
+        model: String::new(),
+        policy: loaded.config.policy.to_policy(),
+        notices: loaded.merged.notices,
+    })
 }
 
 /// The word that configuration files use.

@@ -1,10 +1,12 @@
 //! Decisions without effects: no clock, no disk, no socket. A test reads these sources and fails
 //! when one of them names `tokio`, `std::fs`, `std::net` or a clock, or imports from a layer above.
 
+pub mod archive;
 pub mod catalogue;
 pub mod codec;
 pub mod config;
 pub mod cut;
+pub mod job_end;
 pub mod outcome;
 pub mod patch;
 pub mod policy;

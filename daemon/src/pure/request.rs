@@ -113,7 +113,10 @@ fn as_call(call: &ToolCallItem, full_model: &str) -> Call {
 fn entry(item: &Item, full_model: &str) -> Option<Input> {
     match item.kind.as_ref()? {
         Kind::Prompt(prompt) => Some(Input::User {
-            text: prompt.text.clone(),
+            text: match prompt.job_id.as_str() {
+                "" => prompt.text.clone(),
+                _ => format!("[job ended] {}", prompt.text),
+            },
             images: prompt.images.clone(),
         }),
         Kind::Message(message) if message.text.is_empty() => None,

@@ -3,17 +3,23 @@
 //! [`Transcript::apply`] is the only way in, for an event just written and for one read back after a
 //! restart alike. It never fails: an event that makes no sense changes nothing.
 
+mod jobs;
+mod lost;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        Approval, Event, FileChange, Item, ItemStatus, Job, JobState, Policy, QueuedPrompt,
+        Approval, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptMode, QueuedPrompt,
         Session, SessionState, StopReason, Usage, event::Body, item::Kind,
     },
 };
 
-use super::outcome::whole_output;
+use jobs::JobLog;
+use lost::Lost;
 
 /// What a mutating request was answered with, to be answered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,13 +37,25 @@ pub struct Transcript {
     items: BTreeMap<u64, Item>,
     queue: Vec<QueuedPrompt>,
     approvals: BTreeMap<u64, Approval>,
-    jobs: BTreeMap<String, Job>,
+    jobs: JobLog,
     requests: HashMap<String, Answer>,
+    /// Which approval a request decided.
+    decisions: HashMap<String, u64>,
+    running: Running,
+    lost: Lost,
+}
+
+/// What is known of the running turn besides its items.
+#[derive(Clone, Debug, Default)]
+struct Running {
     suspended: bool,
-    /// Usage of the running turn so far.
-    turn_usage: Usage,
-    /// Whole answers of the model in the running turn.
-    answers_ended: u64,
+    interrupted: bool,
+    /// Times in a row that the daemon ended while the turn waited for the model, and nothing came of it.
+    deaths: u32,
+    /// Usage so far.
+    usage: Usage,
+    /// Whole answers of the model.
+    answers: u64,
 }
 
 impl Transcript {
@@ -47,6 +65,8 @@ impl Transcript {
         self.summary.active_ms = event.time_ms;
         if let Some(body) = &event.body {
             self.remember_request(event, body);
+            self.count_deaths(body);
+            self.lost.apply(event, &self.items, &self.approvals);
             self.apply_body(event, body);
         }
     }
@@ -58,14 +78,44 @@ impl Transcript {
         let turn = match body {
             Body::TurnStarted(started) => TurnId::new(started.turn),
             Body::ItemCompleted(done) => done.item.as_ref().and_then(|item| TurnId::new(item.turn)),
+            // A steering prompt joins the running turn, though it is only queued so far.
+            Body::PromptQueued(queued) => {
+                let steers = |prompt: &QueuedPrompt| prompt.mode() == PromptMode::Steer;
+                self.running_turn()
+                    .filter(|_| queued.prompt.as_ref().is_some_and(steers))
+            }
             _ => None,
         };
+        if let Body::ApprovalDecided(decided) = body {
+            self.decisions.insert(event.request_id.clone(), decided.id);
+        }
         self.requests
             .entry(event.request_id.clone())
             .or_insert(Answer {
                 turn,
                 seq: event.seq,
             });
+    }
+
+    /// A daemon that dies again and again before the model says a word is told by this count; whatever
+    /// brings the turn forward begins it anew.
+    fn count_deaths(&mut self, body: &Body) {
+        let deaths = &mut self.running.deaths;
+        match body {
+            Body::SampleRetried(retried) if retried.daemon_ended => *deaths += 1,
+            // What a take-over tidies up, and what happens without the turn.
+            Body::ItemCompleted(done)
+                if done
+                    .item
+                    .as_ref()
+                    .is_some_and(|item| item.status() == ItemStatus::CutOff) => {}
+            Body::TurnSuspended(_)
+            | Body::JobStarted(_)
+            | Body::JobEnded(_)
+            | Body::JobChanged(_)
+            | Body::EventLost(_) => {}
+            _ => *deaths = 0,
+        }
     }
 
     fn apply_body(&mut self, event: &Event, body: &Body) {
@@ -87,27 +137,29 @@ impl Transcript {
                     self.summary.policy.clone_from(&changed.policy);
                 }
             }
-            Body::PromptQueued(queued) => self.queue.extend(queued.prompt.clone()),
+            Body::PromptQueued(queued) => {
+                self.queue.extend(queued.prompt.clone());
+                self.jobs.count_wakes(queued.prompt.as_ref());
+            }
             Body::PromptRemoved(removed) => self.unqueue(&removed.request_id),
             Body::TurnStarted(started) => {
                 self.summary.turns = self.summary.turns.max(started.turn);
                 self.summary.running_turn = started.turn;
                 self.summary.last_stop = StopReason::Unspecified.into();
-                self.suspended = false;
-                self.turn_usage = Usage::default();
-                self.answers_ended = 0;
+                self.running = Running::default();
             }
-            Body::TurnSuspended(_) => self.suspended = true,
+            Body::TurnSuspended(_) => self.running.suspended = true,
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
                 self.summary.last_stop = ended.stop_reason;
-                self.suspended = false;
+                self.running.suspended = false;
             }
-            Body::SampleRetried(_) => {}
+            // Sent on, if it was suspended.
+            Body::SampleRetried(_) => self.running.suspended = false,
             Body::SampleEnded(ended) => {
-                self.answers_ended += 1;
+                self.running.answers += 1;
                 let usage = ended.usage.unwrap_or_default();
-                self.turn_usage = add(self.turn_usage, usage);
+                self.running.usage = add(self.running.usage, usage);
                 self.summary.usage = Some(add(self.usage(), usage));
             }
             Body::ItemStarted(change) => self.put_item(event, change.item.as_ref()),
@@ -123,40 +175,8 @@ impl Transcript {
                     approval.answer.clone_from(&decided.answer);
                 }
             }
-            Body::JobStarted(started) => {
-                let job = Job {
-                    id: started.job_id.clone(),
-                    session_id: self.summary.id.clone(),
-                    item: started.item,
-                    command: started.command.clone(),
-                    cwd: started.cwd.clone(),
-                    state: JobState::Running.into(),
-                    started_ms: event.time_ms,
-                    profile: started.profile.clone(),
-                    lifetime: started.lifetime,
-                    pty: started.pty,
-                    ..Job::default()
-                };
-                self.jobs.insert(job.id.clone(), job);
-            }
-            Body::JobEnded(ended) => {
-                if let Some(job) = self.jobs.get_mut(&ended.job_id) {
-                    let known = ended.unknown.is_empty();
-                    job.state = if known {
-                        JobState::Exited
-                    } else {
-                        JobState::Unknown
-                    }
-                    .into();
-                    job.exit_code = ended.exit_code;
-                    job.output_bytes = ended.output_bytes;
-                    job.ended_ms = event.time_ms;
-                }
-            }
-            Body::JobChanged(changed) => {
-                if let Some(job) = self.jobs.get_mut(&changed.job_id) {
-                    job.lifetime = changed.lifetime;
-                }
+            Body::JobStarted(_) | Body::JobEnded(_) | Body::JobChanged(_) => {
+                self.jobs.apply(&self.summary.id, event.time_ms, body);
             }
             Body::EventLost(_) => {}
             Body::HistoryRewound(rewound) => {
@@ -167,10 +187,20 @@ impl Transcript {
 
     fn put_item(&mut self, event: &Event, item: Option<&Item>) {
         let Some(item) = item else { return };
-        if let Some(Kind::Prompt(prompt)) = &item.kind {
-            let line = prompt.text.lines().next().unwrap_or_default();
-            self.summary.last_prompt = line.chars().take(200).collect();
-            self.unqueue(&event.request_id);
+        match &item.kind {
+            Some(Kind::Prompt(prompt)) => {
+                if prompt.job_id.is_empty() {
+                    let line = prompt.text.lines().next().unwrap_or_default();
+                    self.summary.last_prompt = line.chars().take(200).collect();
+                    self.jobs.person_spoke();
+                }
+                self.unqueue(&event.request_id);
+            }
+            // Of all notices only the one that begins an interrupt comes of a request.
+            Some(Kind::Notice(_)) if item.turn != 0 && !event.request_id.is_empty() => {
+                self.running.interrupted = true;
+            }
+            _ => {}
         }
         self.items.insert(item.id, item.clone());
     }
@@ -195,10 +225,7 @@ impl Transcript {
     /// The session as lists show it, without who is attached.
     #[must_use]
     pub fn summary(&self) -> Session {
-        let running = self
-            .jobs
-            .values()
-            .filter(|job| job.state == JobState::Running as i32);
+        let running = self.jobs().filter(|job| job.state() == JobState::Running);
         Session {
             title: self.title(),
             state: self.state().into(),
@@ -215,7 +242,9 @@ impl Transcript {
             return self.summary.title.clone();
         }
         let prompts = self.items.values().find_map(|item| match &item.kind {
-            Some(Kind::Prompt(prompt)) => prompt.text.lines().find(|line| !line.trim().is_empty()),
+            Some(Kind::Prompt(prompt)) if prompt.job_id.is_empty() => {
+                prompt.text.lines().find(|line| !line.trim().is_empty())
+            }
             _ => None,
         });
         prompts
@@ -229,7 +258,7 @@ impl Transcript {
     fn state(&self) -> SessionState {
         if self.summary.running_turn == 0 {
             SessionState::Idle
-        } else if self.suspended {
+        } else if self.running.suspended {
             SessionState::Suspended
         } else if self.pending_approvals().next().is_some() {
             SessionState::NeedsApproval
@@ -277,7 +306,19 @@ impl Transcript {
     /// Whether the running turn waits to be sent on by a person.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
-        self.suspended
+        self.running.suspended
+    }
+
+    /// Whether the running turn is being interrupted.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.running.interrupted
+    }
+
+    /// Times in a row that a daemon ended with the turn, and nothing came of the turn in between.
+    #[must_use]
+    pub fn deaths(&self) -> u32 {
+        self.running.deaths
     }
 
     /// The name of the next turn.
@@ -290,7 +331,7 @@ impl Transcript {
     #[must_use]
     pub fn next_item(&self) -> ItemId {
         let last = self.items.keys().next_back().copied().unwrap_or_default();
-        ItemId::new(last).map_or(ItemId::FIRST, ItemId::next)
+        ItemId::new(last.max(self.lost.items())).map_or(ItemId::FIRST, ItemId::next)
     }
 
     /// The name of the next approval.
@@ -302,7 +343,7 @@ impl Transcript {
             .next_back()
             .copied()
             .unwrap_or_default();
-        ApprovalId::new(last).map_or(ApprovalId::FIRST, ApprovalId::next)
+        ApprovalId::new(last.max(self.lost.approvals())).map_or(ApprovalId::FIRST, ApprovalId::next)
     }
 
     /// All items of the conversation, oldest first.
@@ -352,28 +393,6 @@ impl Transcript {
             .find(|approval| approval.item == item.get())
     }
 
-    /// Jobs ever started, by id.
-    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
-    }
-
-    /// What an ended job printed, if the outcome of the call that started it tells all of it.
-    #[must_use]
-    pub fn told_output(&self, job: &str) -> Option<&str> {
-        let job = self
-            .jobs
-            .get(job)
-            .filter(|job| job.state() == JobState::Exited)?;
-        let Some(Kind::ToolCall(call)) = &self.items.get(&job.item)?.kind else {
-            return None;
-        };
-        let outcome = call
-            .outcome
-            .as_ref()
-            .filter(|outcome| !outcome.still_running)?;
-        whole_output(outcome)
-    }
-
     /// Files changed, with the turn that did, oldest first.
     #[must_use]
     pub fn changes(&self) -> Vec<(u64, Vec<FileChange>)> {
@@ -390,16 +409,22 @@ impl Transcript {
         self.requests.get(request_id).copied()
     }
 
+    /// The approval that a request decided, if it was seen before.
+    #[must_use]
+    pub fn decided_by(&self, request_id: &str) -> Option<&Approval> {
+        self.approvals.get(self.decisions.get(request_id)?)
+    }
+
     /// Usage of the running turn so far.
     #[must_use]
     pub fn turn_usage(&self) -> Usage {
-        self.turn_usage
+        self.running.usage
     }
 
     /// Whole answers of the model in the running turn.
     #[must_use]
     pub fn answers(&self) -> u64 {
-        self.answers_ended
+        self.running.answers
     }
 
     fn usage(&self) -> Usage {

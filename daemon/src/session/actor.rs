@@ -1,25 +1,32 @@
 //! The loop of one session: waits, folds what happened through the turn, carries out the effects.
 //!
-//! Everything that is shown or done has been written down before. When the store refuses, the actor
-//! ends: the next access starts a new one from what the log holds, so nothing half-done lives on.
+//! Everything that is shown or done has been written down before. When the store fails, the actor
+//! ends: the next one starts from what the log holds, so nothing half-done lives on.
 
-use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use futures_util::StreamExt as _;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{Event, JobEnded, JobState, StopReason, TurnEnded, event::Body},
+    v1::{Activity, Event, JobEnded, StopReason, TurnEnded, event::Body},
 };
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
 use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
     acts::{Acts, Happened},
-    feed::Feed,
+    feed::{Closed, Feed},
+    writing::NoRoom,
 };
 use crate::{
     adapters::{growing::Growing, store::StoreError},
@@ -31,7 +38,10 @@ use crate::{
         request::{Frame, request},
         sample::{SampleError, SampleErrorKind},
         transcript::Transcript,
-        turn::{Entry, Input, Turn, resume::Remains},
+        turn::{
+            Entry, Input, Now, Turn,
+            resume::{self, Remains},
+        },
     },
 };
 
@@ -53,8 +63,13 @@ pub fn start(
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
         jobs: JoinSet::new(),
+        dying: JoinSet::new(),
+        inbox,
+        deferred: VecDeque::new(),
         interrupted: Vec::new(),
         waiting: Vec::new(),
+        paused: None,
+        began: Instant::now(),
         sample: None,
         timer: None,
         turn: None,
@@ -68,7 +83,7 @@ pub fn start(
         surroundings,
         world,
     };
-    tokio::spawn(actor.run(inbox, happened, panicked));
+    tokio::spawn(actor.run(happened, panicked));
     Handle {
         id,
         inbox: sender,
@@ -92,7 +107,11 @@ pub(super) struct Actor {
     pub(super) surroundings: Surroundings,
     pub(super) turn: Option<Turn>,
     pub(super) feed: Arc<Feed>,
-    pub(super) interrupted: Vec<Reply<u64>>,
+    pub(super) inbox: mpsc::Receiver<Request>,
+    /// Requests that came while nothing could be written, to be seen to first.
+    pub(super) deferred: VecDeque<Request>,
+    /// Those who wait for the end of this turn.
+    pub(super) interrupted: Vec<(u64, Reply<u64>)>,
     pub(super) waiting: Vec<Reply<Resting>>,
     /// Newest failure of a turn: sentence and kind.
     pub(super) last_error: (String, String),
@@ -102,6 +121,8 @@ pub(super) struct Actor {
     pub(super) acts: Acts,
     /// Ends of jobs that run.
     pub(super) jobs: JoinSet<JobEnded>,
+    /// Jobs that are being stopped because what they lived with is over.
+    pub(super) dying: JoinSet<()>,
     /// The answer that is being read.
     pub(super) sample: Option<Deltas>,
     pub(super) timer: Option<Pin<Box<Sleep>>>,
@@ -109,6 +130,10 @@ pub(super) struct Actor {
     pub(super) told: Vec<JobId>,
     /// Events decided and not yet written.
     pub(super) pending: Vec<Entry>,
+    /// What was said to be going on, while nothing can be written down.
+    pub(super) paused: Option<Activity>,
+    /// When the steady clock began.
+    began: Instant,
 }
 
 /// Something could not be written down; the actor must end.
@@ -120,48 +145,61 @@ pub(super) enum Ended {
     Growing(#[from] std::io::Error),
     #[error("its events cannot be written, as the caller was told")]
     Told,
+    #[error("nobody needs it any more")]
+    Left,
+}
+
+impl Ended {
+    /// Whether the write was refused for want of room: then nothing has changed.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Full))
+    }
 }
 
 impl From<Ended> for Refusal {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Store(error) => Self::Store(error),
-            Ended::Growing(_) | Ended::Told => Self::Closed,
+            Ended::Growing(_) | Ended::Told | Ended::Left => Self::Closed,
         }
     }
 }
 
 impl Actor {
-    async fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<Request>,
-        mut happened: mpsc::UnboundedReceiver<Happened>,
-        panicked: bool,
-    ) {
-        let feed = self.feed.clone();
-        let _closing = Closing(feed);
-        if let Err(error) = self.take_over(panicked).await {
-            return tracing::error!(session = %self.id, %error, "cannot go on with the session");
+    async fn run(mut self, happened: mpsc::UnboundedReceiver<Happened>, panicked: bool) {
+        let closing = Closing(self.feed.clone());
+        let done = match self.take_over(panicked).await {
+            Ok(()) => self.live(happened).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(()) | Err(Ended::Left) => {}
+            Err(error) => {
+                tracing::error!(session = %self.id, %error, "the session stops");
+                closing.0.close(Closed::Failed);
+            }
         }
+    }
+
+    /// Lives until nobody needs the session any more.
+    async fn live(&mut self, mut happened: mpsc::UnboundedReceiver<Happened>) -> Result<(), Ended> {
         loop {
-            let done = tokio::select! {
+            tokio::select! {
                 biased;
-                request = inbox.recv() => match request {
+                request = next_request(&mut self.deferred, &mut self.inbox) => match request {
                     Some(request) => self.handle(request).await,
-                    None => return,
+                    None => return Ok(()),
                 },
                 Some(Happened::Started(job)) = happened.recv() => self.job_started(job).await,
                 Some(input) = self.acts.next() => self.advance(input).await,
                 Some(Ok(ended)) = self.jobs.join_next() => self.job_ended(ended).await,
+                Some(_dead) = self.dying.join_next() => self.rest().await,
                 input = next_of(&mut self.sample) => self.advance(input).await,
                 () = rung(&mut self.timer) => {
                     self.timer = None;
                     self.advance(Input::Waited).await
                 }
-            };
-            if let Err(error) = done {
-                return tracing::error!(session = %self.id, %error, "the session stops");
-            }
+            }?;
         }
     }
 
@@ -171,21 +209,32 @@ impl Actor {
         let grown = grown
             .map(|(item, bytes)| (item, String::from_utf8_lossy(&bytes).into_owned()))
             .collect();
-        let running = self
-            .transcript
-            .jobs()
-            .filter(|job| job.state == JobState::Running as i32);
-        for job in running
-            .filter_map(|job| job.id.parse::<JobId>().ok())
-            .collect::<Vec<_>>()
-        {
-            self.jobs.spawn(self.world.jobs.ended(self.id.clone(), job));
-        }
-        let Some(turn) = self.transcript.running_turn() else {
-            self.growing.clear()?;
-            return self.begin_queued().await;
+        self.follow_jobs();
+        let Some(turn) = self.transcript.running_turn().filter(|_| !panicked) else {
+            return self.take_over_idle().await;
         };
-        if panicked {
+        let remains = Remains {
+            turn,
+            grown,
+            max_samples: self.world.max_samples,
+            now: self.now(),
+        };
+        let (turn, effects) = Turn::resume(&self.transcript, &remains);
+        let ended = turn.has_ended();
+        self.turn = (!ended).then_some(turn);
+        self.carry_out(effects, NoRoom::Wait).await?;
+        self.growing.clear()?;
+        self.stop_outlived();
+        if ended { self.rest().await } else { Ok(()) }
+    }
+
+    /// No turn goes on: none ran, or one that must not.
+    async fn take_over_idle(&mut self) -> Result<(), Ended> {
+        if let Some(lost) = self.transcript.lost_at_end() {
+            let notice = self.notice(resume::loss(&lost));
+            self.pending.push(notice.into());
+        }
+        if let Some(turn) = self.transcript.running_turn() {
             let ended = TurnEnded {
                 turn: turn.get(),
                 stop_reason: StopReason::Internal.into(),
@@ -194,48 +243,75 @@ impl Actor {
                 usage: None,
             };
             self.pending.push(Body::TurnEnded(ended).into());
-            return self.write().await;
         }
-        let remains = Remains {
-            turn,
-            grown,
-            max_samples: self.world.max_samples,
-            now_ms: now_ms(),
-        };
-        let (turn, effects) = Turn::resume(&self.transcript, &remains);
-        self.turn = Some(turn);
-        self.carry_out(effects).await?;
+        self.write(NoRoom::Wait).await?;
         self.growing.clear()?;
-        Ok(())
+        self.stop_outlived();
+        self.rest().await
     }
 
     /// Folds one input through the running turn.
     pub(super) async fn advance(&mut self, input: Input) -> Result<(), Ended> {
+        self.advance_or(NoRoom::Wait, input).await
+    }
+
+    /// Folds one input through the running turn. When its first event is refused for want of room, the
+    /// turn is as before.
+    pub(super) async fn advance_or(&mut self, no_room: NoRoom, input: Input) -> Result<(), Ended> {
         let Some(mut turn) = self.turn.take() else {
             return Ok(());
         };
-        let effects = turn.step(&self.transcript, now_ms(), input);
+        let before = (no_room == NoRoom::Refuse).then(|| turn.clone());
+        let effects = turn.step(&self.transcript, self.now(), input);
         let ended = turn.has_ended();
-        let number = turn.id().get();
         self.turn = (!ended).then_some(turn);
-        self.carry_out(effects).await?;
+        if let Err(error) = self.carry_out(effects, no_room).await {
+            if error.is_refusal() {
+                self.turn = before;
+            }
+            return Err(error);
+        }
         if ended {
             self.timer = None;
             self.offsets.clear();
             self.growing.remove()?;
-            for reply in self.interrupted.drain(..) {
-                let _gone = reply.send(Ok(number));
-            }
+            self.stop_outlived();
+            self.rest().await?;
+        }
+        self.answer_waiting();
+        Ok(())
+    }
+
+    /// Once nothing is left of a turn that ended: answers those who wait for that, and begins the next.
+    pub(super) async fn rest(&mut self) -> Result<(), Ended> {
+        if !self.dying.is_empty() {
+            return Ok(());
+        }
+        let running = self.turn.as_ref().map(|turn| turn.id().get());
+        for (turn, to) in self
+            .interrupted
+            .extract_if(.., |(turn, _)| Some(*turn) != running)
+        {
+            reply(to, Ok(turn));
+        }
+        if self.turn.is_none() {
             self.begin_queued().await?;
         }
         self.answer_waiting();
         Ok(())
     }
 
+    pub(super) fn now(&self) -> Now {
+        Now {
+            wall_ms: now_ms(),
+            steady: self.began.elapsed(),
+        }
+    }
+
     /// Begins a turn with the first prompt that waits.
     pub(super) async fn begin_queued(&mut self) -> Result<(), Ended> {
         if let Some(prompt) = self.transcript.queue().first().cloned() {
-            self.begin(prompt).await?;
+            self.begin(prompt, NoRoom::Wait).await?;
         }
         Ok(())
     }
@@ -280,18 +356,15 @@ impl Actor {
         };
         futures_util::stream::once(answer).flatten().boxed()
     }
+}
 
-    async fn job_started(&mut self, job: quire_proto::v1::JobStarted) -> Result<(), Ended> {
-        if let Ok(id) = job.job_id.parse() {
-            self.jobs.spawn(self.world.jobs.ended(self.id.clone(), id));
-        }
-        self.pending.push(Body::JobStarted(job).into());
-        self.write().await
-    }
-
-    async fn job_ended(&mut self, ended: JobEnded) -> Result<(), Ended> {
-        self.pending.push(Body::JobEnded(ended).into());
-        self.write().await
+async fn next_request(
+    deferred: &mut VecDeque<Request>,
+    inbox: &mut mpsc::Receiver<Request>,
+) -> Option<Request> {
+    match deferred.pop_front() {
+        Some(request) => Some(request),
+        None => inbox.recv().await,
     }
 }
 
@@ -332,7 +405,12 @@ struct Closing(Arc<Feed>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.close(std::thread::panicking());
+        let how = if std::thread::panicking() {
+            Closed::Panicked
+        } else {
+            Closed::Left
+        };
+        self.0.close(how);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Tool calls that are looked at or run: one abortable task each, whatever ends it is an input.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use quire_proto::{
     id::{ItemId, JobId},
@@ -34,6 +37,8 @@ pub(super) struct Acts {
     /// What was prepared and waits for its go.
     prepared: HashMap<ItemId, (Act, Stop)>,
     running: HashMap<ItemId, (AbortHandle, Stop)>,
+    /// Calls told to stop that have not ended.
+    stopping: HashSet<ItemId>,
     happened: UnboundedSender<Happened>,
     feed: Arc<Feed>,
 }
@@ -62,6 +67,7 @@ impl Acts {
             items: HashMap::new(),
             prepared: HashMap::new(),
             running: HashMap::new(),
+            stopping: HashSet::new(),
             happened,
             feed,
         }
@@ -113,6 +119,7 @@ impl Acts {
 
     /// Stops a running call. It still ends, by its own word or as interrupted.
     pub(super) fn stop(&mut self, item: ItemId, jobs: &Arc<dyn RunningJobs>) {
+        self.stopping.insert(item);
         match self.running.get(&item) {
             Some((_, Stop::Job(job))) => {
                 let stopping = jobs.stop(job.clone());
@@ -124,6 +131,14 @@ impl Acts {
             }
             Some((task, Stop::Abort)) => task.abort(),
             Some((_, Stop::Wait)) | None => {}
+        }
+    }
+
+    /// The command of a call runs now. One that was told to stop before there was a command is told
+    /// again.
+    pub(super) fn started(&mut self, item: ItemId, jobs: &Arc<dyn RunningJobs>) {
+        if self.stopping.contains(&item) {
+            self.stop(item, jobs);
         }
     }
 
@@ -144,7 +159,7 @@ impl Acts {
                 match done {
                     Done::Prepared(looked) => Some(self.looked(item, looked)),
                     Done::Finished(finished) => {
-                        self.running.remove(&item);
+                        self.gone(item);
                         Some(Input::Finished {
                             item,
                             ending: ending(finished),
@@ -155,10 +170,15 @@ impl Acts {
             }
             Err(error) => {
                 let item = self.items.remove(&error.id())?;
-                self.running.remove(&item);
+                self.gone(item);
                 Some(failed(item, &error))
             }
         }
+    }
+
+    fn gone(&mut self, item: ItemId) {
+        self.running.remove(&item);
+        self.stopping.remove(&item);
     }
 
     fn looked(&mut self, item: ItemId, looked: Result<Prepared, Finished>) -> Input {

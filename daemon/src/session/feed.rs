@@ -40,8 +40,18 @@ struct State {
     activity: (u64, Activity),
     presence: (u64, Vec<ClientRef>),
     summary: Session,
-    closed: bool,
-    panicked: bool,
+    closed: Option<Closed>,
+}
+
+/// How the actor of a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Nobody needs it any more, or the daemon ends.
+    Left,
+    /// What happens cannot be written down.
+    Failed,
+    /// A bug.
+    Panicked,
 }
 
 /// What one item has grown to.
@@ -181,17 +191,35 @@ impl Feed {
     }
 
     /// The actor is gone: watchers are told and must come again.
-    pub fn close(&self, panicked: bool) {
+    /// The first to say so is right about how.
+    pub fn close(&self, how: Closed) {
         self.change(|state| {
-            state.closed = true;
-            state.panicked = panicked;
+            state.closed.get_or_insert(how);
         });
     }
 
-    /// Whether the actor ended by a bug.
+    /// How the actor ended; `None` while it lives.
     #[must_use]
-    pub fn has_panicked(&self) -> bool {
-        self.state().panicked
+    pub fn closed(&self) -> Option<Closed> {
+        self.state().closed
+    }
+
+    /// Returns when the actor has ended, with how.
+    pub async fn ended(&self) -> Closed {
+        let mut changes = self.changes();
+        loop {
+            if let Some(how) = self.closed() {
+                return how;
+            }
+            // The sender is ours, so it cannot be gone.
+            let _always = changes.changed().await;
+        }
+    }
+
+    /// What the turn is said to wait for.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.state().activity.1.clone()
     }
 
     /// A signal that something may be new; each receiver sees every change since it last looked.
@@ -204,7 +232,7 @@ impl Feed {
     #[must_use]
     pub fn next(&self, reader: &mut Reader) -> Next {
         let state = self.state();
-        if state.closed {
+        if state.closed.is_some() {
             return Next::Closed;
         }
         let oldest = state.tail.front().map_or(state.head + 1, |event| event.seq);

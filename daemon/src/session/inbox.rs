@@ -3,23 +3,26 @@
 use quire_proto::{
     id::ApprovalId,
     v1::{
-        Approval, ApprovalAnswer, ApprovalVerdict, NoticeItem, NoticeLevel, PromptItem, PromptMode,
-        PromptQueued, PromptRemoved, QueuedPrompt, SessionChanged, SessionState, StopReason,
-        event::Body,
+        Approval, ApprovalAnswer, ApprovalVerdict, NoticeItem, NoticeLevel, Policy, PromptItem,
+        PromptMode, PromptQueued, PromptRemoved, QueuedPrompt, SessionChanged, SessionState,
+        StopReason, event::Body,
     },
 };
 
 use super::{
     Caller, Change, Looked, Refusal, Reply, Request, Resting,
     actor::{Actor, Ended, now_ms, reply},
+    writing::NoRoom,
 };
+use crate::adapters::store::StoreError;
 use crate::pure::{
-    transcript::Answer,
+    transcript::{Answer, Transcript},
     turn::{Beginning, Effect, Entry, Input, Turn},
 };
 
 impl Actor {
-    /// Answers a request. The store's refusal goes to the caller and ends the actor.
+    /// Answers a request. The store's failure goes to the caller and ends the actor; want of room only
+    /// goes to the caller, and leaves everything as it was.
     pub(super) async fn handle(&mut self, request: Request) -> Result<(), Ended> {
         match request {
             Request::Prompt {
@@ -62,6 +65,14 @@ impl Actor {
                 let answer = self.change(caller, change).await;
                 pass_on(to, answer.map(|()| self.transcript.summary()))
             }
+            Request::Detach {
+                caller,
+                job,
+                reply: to,
+            } => {
+                let answer = self.detach(caller, job).await;
+                pass_on(to, answer)
+            }
             Request::Wait { reply: to } => {
                 self.waiting.push(to);
                 self.answer_waiting();
@@ -72,7 +83,7 @@ impl Actor {
                 Ok(())
             }
             Request::Look { reply: to } => {
-                reply(to, Ok(self.look()));
+                reply(to, Ok(Self::look(&self.transcript)));
                 Ok(())
             }
         }
@@ -94,7 +105,8 @@ impl Actor {
                 expected: expected_turn,
             });
         }
-        if mode == PromptMode::Start && running != 0 {
+        // A suspended turn waits for exactly this.
+        if mode == PromptMode::Start && running != 0 && !self.transcript.is_suspended() {
             return Err(Refusal::Busy { turn: running });
         }
         let mode = if mode == PromptMode::Queue {
@@ -110,31 +122,30 @@ impl Actor {
             by: caller.by.clone(),
         };
         if running == 0 && self.transcript.queue().is_empty() {
-            self.begin(queued).await?;
+            self.begin(queued, NoRoom::Refuse).await?;
         } else {
+            for told in self.untold().await {
+                let entry = self.as_prompt(told);
+                self.pending.push(entry);
+            }
             let queued = PromptQueued {
                 prompt: Some(queued),
             };
             self.append(&caller, Body::PromptQueued(queued)).await?;
             self.advance(Input::Continue).await?;
         }
-        let answer = self
+        Ok(self
             .transcript
             .answer(&caller.request_id)
-            .unwrap_or_default();
-        // A steering prompt joins the running turn, though it was only queued so far.
-        let joined = if mode == PromptMode::Steer {
-            self.transcript.running_turn()
-        } else {
-            None
-        };
-        Ok(Answer {
-            turn: answer.turn.or(joined),
-            ..answer
-        })
+            .unwrap_or_default())
     }
 
-    pub(super) async fn begin(&mut self, prompt: QueuedPrompt) -> Result<(), Ended> {
+    /// Begins a turn. Refused for want of room, it never was.
+    pub(super) async fn begin(
+        &mut self,
+        prompt: QueuedPrompt,
+        no_room: NoRoom,
+    ) -> Result<(), Ended> {
         let preamble = match self.transcript.next_turn().get() {
             1 => Some((self.world.briefing)(self.place()).await),
             _ => None,
@@ -142,12 +153,17 @@ impl Actor {
         let beginning = Beginning {
             prompt,
             preamble,
+            ends: self.untold().await,
             max_samples: self.world.max_samples,
-            now_ms: now_ms(),
+            now: self.now(),
         };
         let (turn, effects) = Turn::begin(&self.transcript, beginning);
         self.turn = Some(turn);
-        self.carry_out(effects).await
+        let done = self.carry_out(effects, no_room).await;
+        if done.as_ref().is_err_and(Ended::is_refusal) {
+            self.turn = None;
+        }
+        done
     }
 
     async fn unqueue(&mut self, caller: Caller, prompt: String) -> Result<(), Refusal> {
@@ -178,16 +194,20 @@ impl Actor {
         to: Reply<u64>,
     ) -> Result<(), Ended> {
         let running = self.transcript.running_turn().map_or(0, |turn| turn.get());
-        if self.transcript.answer(&caller.request_id).is_some() && running == 0 {
-            reply(to, Ok(0));
-        } else if expected != 0 && expected != running {
+        let seen = self.transcript.answer(&caller.request_id);
+        let interrupted = seen
+            .and_then(|answer| answer.turn)
+            .map_or(running, |turn| turn.get());
+        if seen.is_none() && expected != 0 && expected != running {
             reply(to, Err(Refusal::OtherTurn { expected }));
-        } else if running == 0 {
-            reply(to, Ok(0));
-        } else {
-            self.interrupted.push(to);
+        } else if interrupted == running && running != 0 {
+            self.interrupted.push((running, to));
             let Caller { by, request_id } = caller;
             self.advance(Input::Interrupt { by, request_id }).await?;
+        } else if interrupted == 0 || self.dying.is_empty() {
+            reply(to, Ok(interrupted));
+        } else {
+            self.interrupted.push((interrupted, to));
         }
         Ok(())
     }
@@ -198,6 +218,9 @@ impl Actor {
         approval: u64,
         answer: ApprovalAnswer,
     ) -> Result<Approval, Refusal> {
+        if let Some(decided) = self.transcript.decided_by(&caller.request_id) {
+            return Ok(decided.clone());
+        }
         let pending: Vec<&Approval> = self.transcript.pending_approvals().collect();
         let id = match (ApprovalId::new(approval), pending.as_slice()) {
             (Some(id), _) => id,
@@ -207,10 +230,6 @@ impl Actor {
         };
         let known = self.transcript.approval(id).ok_or(Refusal::NoApproval)?;
         if let Some(answered) = &known.answer {
-            if !caller.request_id.is_empty() && self.transcript.answer(&caller.request_id).is_some()
-            {
-                return Ok(known.clone());
-            }
             return Err(Refusal::Answered(Box::new(answered.clone())));
         }
         let always = matches!(
@@ -226,19 +245,16 @@ impl Actor {
             ..answer
         };
         let request_id = caller.request_id;
-        self.advance(Input::Decided {
+        let decided = Input::Decided {
             approval: id,
             answer,
             request_id,
-        })
-        .await?;
+        };
+        self.advance_or(NoRoom::Refuse, decided).await?;
         Ok(self.transcript.approval(id).cloned().unwrap_or_default())
     }
 
     async fn change(&mut self, caller: Caller, change: Change) -> Result<(), Refusal> {
-        if let Some(surroundings) = change.surroundings {
-            self.surroundings = surroundings;
-        }
         let seen = self.transcript.answer(&caller.request_id).is_some();
         let changed = SessionChanged {
             title: change.title,
@@ -247,48 +263,45 @@ impl Actor {
             archived: change.archived,
         };
         if !seen && changed != SessionChanged::default() {
-            let told = changed
-                .policy
-                .as_ref()
-                .map(crate::pure::prompt::policy_in_words);
-            self.append(&caller, Body::SessionChanged(changed)).await?;
-            self.tell_model(told).await?;
+            let told = self.told_of_policy(changed.policy.as_ref());
+            let changed = entry(&caller, Body::SessionChanged(changed));
+            let entries = [Some(changed), told].into_iter().flatten();
+            self.carry_out(entries.map(Effect::append).collect(), NoRoom::Refuse)
+                .await?;
         }
+        if let Some(surroundings) = change.surroundings {
+            self.surroundings = surroundings;
+        }
+        self.stop_outlived();
         self.advance(Input::Continue).await?;
         Ok(())
     }
 
     /// A changed policy is told to the model, once it has been told the first one.
-    async fn tell_model(&mut self, text: Option<String>) -> Result<(), Ended> {
-        let Some(text) = text.filter(|_| self.transcript.next_turn().get() > 1) else {
-            return Ok(());
-        };
-        let text = format!("The user changed what you may do. From now on: {text}");
+    fn told_of_policy(&self, policy: Option<&Policy>) -> Option<Entry> {
+        let policy = policy.filter(|_| self.transcript.next_turn().get() > 1)?;
+        let policy = crate::pure::prompt::policy_in_words(policy);
         let notice = NoticeItem {
             level: NoticeLevel::Info.into(),
-            text,
+            text: format!("The user changed what you may do. From now on: {policy}"),
             for_model: true,
         };
-        let body = self.notice(notice);
-        self.append(&Caller::default(), body).await
+        Some(self.notice(notice).into())
     }
 
-    async fn append(&mut self, caller: &Caller, body: Body) -> Result<(), Ended> {
-        let entry = Entry {
-            body,
-            by: caller.by.clone(),
-            request_id: caller.request_id.clone(),
-        };
-        self.carry_out(vec![Effect::append(entry)]).await
+    /// Writes what a caller asked for, or refuses it.
+    pub(super) async fn append(&mut self, caller: &Caller, body: Body) -> Result<(), Ended> {
+        let effects = vec![Effect::append(entry(caller, body))];
+        self.carry_out(effects, NoRoom::Refuse).await
     }
 
-    fn look(&self) -> Looked {
+    pub(super) fn look(transcript: &Transcript) -> Looked {
         Looked {
-            session: self.transcript.summary(),
-            approvals: self.transcript.pending_approvals().cloned().collect(),
-            queue: self.transcript.queue().to_vec(),
-            jobs: self.transcript.jobs().cloned().collect(),
-            changes: self.transcript.changes(),
+            session: transcript.summary(),
+            approvals: transcript.pending_approvals().cloned().collect(),
+            queue: transcript.queue().to_vec(),
+            jobs: transcript.jobs().cloned().collect(),
+            changes: transcript.changes(),
         }
     }
 
@@ -300,7 +313,8 @@ impl Actor {
             SessionState::NeedsApproval | SessionState::Suspended => true,
             SessionState::Running | SessionState::Unspecified => false,
         };
-        if !resting {
+        // What is left of a turn that ended still dies.
+        if !resting || !self.dying.is_empty() {
             return;
         }
         let (error, error_kind) = self.last_error.clone();
@@ -317,9 +331,18 @@ impl Actor {
     }
 }
 
-/// Gives the caller its answer. Only the store's refusal ends the actor.
+fn entry(caller: &Caller, body: Body) -> Entry {
+    Entry {
+        body,
+        by: caller.by.clone(),
+        request_id: caller.request_id.clone(),
+    }
+}
+
+/// Gives the caller its answer. Only a failure of the store ends the actor.
 fn pass_on<T>(to: Reply<T>, answer: Result<T, Refusal>) -> Result<(), Ended> {
-    let broken = matches!(answer, Err(Refusal::Store(_)));
+    let broken =
+        matches!(&answer, Err(Refusal::Store(error)) if !matches!(error, StoreError::Full));
     reply(to, answer);
     if broken { Err(Ended::Told) } else { Ok(()) }
 }

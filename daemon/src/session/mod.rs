@@ -8,8 +8,10 @@ mod acts;
 mod effects;
 pub mod feed;
 mod inbox;
+mod jobs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod writing;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -33,6 +35,7 @@ use crate::{
 };
 pub use actor::{now_ms, start};
 use feed::Feed;
+pub use writing::history;
 
 /// Requests that may wait for an actor; more wait at the door.
 const INBOX: usize = 64;
@@ -54,6 +57,8 @@ pub struct World {
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.
     pub save_rule: SaveRule,
+    /// Tells the user's own program that a background job has ended.
+    pub notify: Notify,
     /// The system prompt.
     pub instructions: Arc<str>,
     /// Most requests to the model in one turn.
@@ -62,6 +67,9 @@ pub struct World {
 
 /// Keeps a rule; the error is a sentence.
 pub type SaveRule = Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>;
+
+/// Takes one JSON object; never blocks, and whatever goes wrong is logged.
+pub type Notify = Arc<dyn Fn(String) + Send + Sync>;
 
 /// The world of the client that made a session or came to it.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +125,12 @@ pub enum Refusal {
     /// The prompt is not in the queue.
     #[error("that prompt is not in the queue any more")]
     NotQueued,
+    /// There is no such job in this session.
+    #[error("this session has no job `{0}`")]
+    NoJob(JobId),
+    /// The job cannot be detached; the sentence says why.
+    #[error("{0}")]
+    NotDetached(String),
     /// The event could not be written; nothing happened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -170,6 +184,11 @@ enum Request {
         caller: Caller,
         change: Change,
         reply: Reply<Session>,
+    },
+    Detach {
+        caller: Caller,
+        job: JobId,
+        reply: Reply<Job>,
     },
     Wait {
         reply: Reply<Resting>,
@@ -338,6 +357,16 @@ impl Handle {
             reply,
         })
         .await
+    }
+
+    /// Lets a job go on after its session, for a bounded time.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoJob`], [`Refusal::NotDetached`], [`Refusal::Store`].
+    pub async fn detach(&self, caller: Caller, job: JobId) -> Result<Job, Refusal> {
+        self.ask(|reply| Request::Detach { caller, job, reply })
+            .await
     }
 
     /// Returns when the session has no running turn and an empty queue, or waits for a person.

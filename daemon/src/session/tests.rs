@@ -1,5 +1,10 @@
 //! Sessions over a real store, with a model and a tool that do as they are told.
 
+mod again;
+pub(crate) mod faults;
+mod jobs;
+mod room;
+
 use std::{
     path::Path,
     sync::{
@@ -69,9 +74,9 @@ impl Models for Played {
 
 /// Counts its runs; "hang" runs until its job is stopped.
 #[derive(Clone, Default)]
-struct Counted {
+pub(crate) struct Counted {
     runs: Arc<AtomicU32>,
-    stopped: Arc<tokio::sync::Notify>,
+    pub(crate) stopped: Arc<tokio::sync::Notify>,
 }
 
 impl Tool for Counted {
@@ -87,7 +92,7 @@ impl Tool for Counted {
     fn prepare(&self, call: Call, _: Place) -> BoxFuture<'static, Result<Prepared, Finished>> {
         let intent = Intent {
             job_id: JobId::random().to_string(),
-            files: Vec::new(),
+            ..Intent::default()
         };
         let tool = self.clone();
         let arguments = call.arguments.clone();
@@ -119,7 +124,7 @@ impl Counted {
     async fn run(self, arguments: String, intent: Intent) -> Finished {
         let number = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
         assert!(arguments != "panic", "told to");
-        if arguments == "hang" {
+        if arguments == "hang" || arguments == "stubborn" {
             self.stopped.notified().await;
         }
         let mut finished = Finished::succeeded(format!("run {number}"));
@@ -156,15 +161,17 @@ struct Bench {
     handle: Handle,
 }
 
-fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Counted) -> World {
+/// A world whose model plays `script`.
+pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Counted) -> World {
     World {
-        store: Store::open(&directory.join("quire.db")).unwrap(),
+        store: Store::open(&directory.join("quire.db")).unwrap().store,
         growing: directory.join("growing"),
         models: Arc::new(Played(Arc::new(script))),
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),
         jobs: Arc::new(tool.clone()),
         briefing: Arc::new(|_| std::future::ready("<cwd>/w</cwd>".to_owned()).boxed()),
         save_rule: Arc::new(|_| Ok(())),
+        notify: Arc::new(|_| {}),
         instructions: Arc::from("be good"),
         max_samples: 20,
     }
@@ -208,6 +215,29 @@ impl Bench {
             .create(id.clone(), &request, &events, &transcript.summary())
             .await
             .unwrap();
+        let handle = start(id, world.clone(), &events, Surroundings::default(), false);
+        Self {
+            directory,
+            world,
+            tool,
+            handle,
+        }
+    }
+
+    /// The daemon dies; another goes on with what the log holds.
+    async fn reborn(self, script: Vec<Option<Vec<Delta>>>) -> Self {
+        let next = |directory: &Path, tool: &Counted| world(directory, script, tool);
+        self.reborn_in(next).await
+    }
+
+    async fn reborn_in(self, next: impl FnOnce(&Path, &Counted) -> World) -> Self {
+        let id = self.handle.id().clone();
+        self.world.store.close().await.unwrap();
+        let Self {
+            directory, tool, ..
+        } = self;
+        let world = next(directory.path(), &tool);
+        let events = history(&world.store, &id).await.unwrap();
         let handle = start(id, world.clone(), &events, Surroundings::default(), false);
         Self {
             directory,
@@ -283,7 +313,7 @@ fn ended() -> Delta {
     }
 }
 
-fn call(arguments: &str) -> Option<Vec<Delta>> {
+pub(crate) fn call(arguments: &str) -> Option<Vec<Delta>> {
     let call = Call {
         call_id: RequestId::random().to_string(),
         tool: "count".to_owned(),
@@ -294,11 +324,11 @@ fn call(arguments: &str) -> Option<Vec<Delta>> {
     Some(vec![Delta::Call(call), ended()])
 }
 
-fn say(text: &str) -> Option<Vec<Delta>> {
+pub(crate) fn say(text: &str) -> Option<Vec<Delta>> {
     Some(vec![Delta::Text(text.to_owned()), ended()])
 }
 
-fn caller(request_id: &str) -> Caller {
+pub(crate) fn caller(request_id: &str) -> Caller {
     Caller {
         by: None,
         request_id: request_id.to_owned(),
@@ -410,42 +440,12 @@ async fn a_tool_that_panics_fails_its_call_and_nothing_else() {
 /// A daemon that dies leaves its log; another goes on from there.
 #[tokio::test]
 async fn a_new_daemon_goes_on_with_what_the_log_holds() {
-    let Bench {
-        directory,
-        world: old,
-        tool,
-        handle,
-    } = Bench::new(vec![call("hang"), None]).await;
-    let id = handle.id().clone();
-    let bench = Bench {
-        directory,
-        world: old,
-        tool,
-        handle,
-    };
+    let bench = Bench::new(vec![call("hang"), None]).await;
     bench.prompt("go", "r1").await;
     bench
         .until(|body| matches!(body, Body::ItemChanged(_)))
         .await;
-    let directory = bench.directory.path().to_owned();
-    bench.world.store.close().await.unwrap();
-    let Bench {
-        directory: kept,
-        tool,
-        handle,
-        ..
-    } = bench;
-    drop(handle);
-
-    let world = world(&directory, vec![call("hang"), say("done")], &tool);
-    let events = world.store.events(&id, 0, 10_000).await.unwrap();
-    let handle = start(id, world.clone(), &events, Surroundings::default(), false);
-    let bench = Bench {
-        directory: kept,
-        world,
-        tool,
-        handle,
-    };
+    let bench = bench.reborn(vec![call("hang"), say("done")]).await;
     bench.tool.stopped.notify_waiters();
     bench.tool.stopped.notify_one();
     let resting = tokio::time::timeout(Duration::from_secs(10), bench.handle.wait())

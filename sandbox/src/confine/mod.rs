@@ -7,6 +7,8 @@
 //! rules ([`fence`]) and the system call filter ([`filter`]) and turns into the command. Where
 //! namespaces can't be had, the same runs without them and says so.
 
+pub(crate) mod cgroup;
+pub(crate) mod expendable;
 pub(crate) mod fence;
 pub(crate) mod filter;
 pub(crate) mod mounts;

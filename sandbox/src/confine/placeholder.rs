@@ -14,6 +14,7 @@ use std::{
     time::SystemTime,
 };
 
+use quire_sandbox::remnant::{is_marked, remove_placeholder, unfinished};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 /// What is put in a name's place.
@@ -55,7 +56,7 @@ impl Placeholder {
         if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if !is_ours(&held) {
+        if !is_marked(&held) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         Ok(Self {
@@ -65,23 +66,13 @@ impl Placeholder {
     }
 }
 
-/// Whether what stands at `path` is a placeholder, perhaps left by a command that was killed.
-pub(crate) fn is_placeholder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| is_ours(&metadata))
-}
-
-fn is_ours(metadata: &fs::Metadata) -> bool {
-    metadata.mtime() == 0 && (metadata.is_dir() || metadata.len() <= 2)
-}
-
 /// Makes it beside its place and renames it there, so that nobody takes it for the user's before it
 /// is marked.
 fn make(path: &Path, shape: Shape) -> io::Result<()> {
     if path.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = path.with_file_name(format!("{name}.quire-{}", std::process::id()));
+    let part = unfinished(path, std::process::id());
     let made = marked(&part, shape).and_then(|()| {
         Ok(renameat_with(
             CWD,
@@ -118,18 +109,14 @@ fn marked(path: &Path, shape: Shape) -> io::Result<()> {
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
-        // A lock of another's keeps it: removing a place detaches the mounts on it everywhere.
-        if flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_dir(&self.path).or_else(|_| match is_placeholder(&self.path) {
-                true => fs::remove_file(&self.path),
-                false => Ok(()),
-            });
-        }
+        remove_placeholder(&self.path, &self.lock);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use quire_sandbox::remnant::is_placeholder;
+
     use super::*;
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use quire_sandbox::{
+    remnant::is_placeholder,
     report::Missing,
     spec::{Layer, Mode, Profile},
     tables::{
@@ -20,10 +21,7 @@ use quire_sandbox::{
     },
 };
 
-use super::{
-    placeholder::{self, Shape},
-    scan::scan,
-};
+use super::{placeholder::Shape, scan::scan};
 
 /// Whether a bound path may be written through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,9 +259,7 @@ impl Planner {
         }
         let git = root.join(".git");
         match fs::symlink_metadata(&git) {
-            Ok(metadata) if metadata.is_dir() && !placeholder::is_placeholder(&git) => {
-                self.git_directory(git)
-            }
+            Ok(metadata) if metadata.is_dir() && !is_placeholder(&git) => self.git_directory(git),
             Ok(metadata) if metadata.is_file() => {
                 self.put(git.clone(), View::Host(Write::No));
                 self.git_elsewhere(&git);
@@ -297,7 +293,7 @@ impl Planner {
     /// Makes an entry of a writable directory read-only, also if it does not exist.
     fn protect(&mut self, directory: &Path, name: &Protected, missing: Shape) {
         let path = directory.join(name.name);
-        if path.symlink_metadata().is_err() || placeholder::is_placeholder(&path) {
+        if path.symlink_metadata().is_err() || is_placeholder(&path) {
             self.plan.placeholders.push((path.clone(), missing));
         }
         self.put(path, View::Host(Write::No));

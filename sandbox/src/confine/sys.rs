@@ -39,6 +39,45 @@ pub(crate) fn fork(flags: libc::c_int) -> io::Result<Option<Pid>> {
     Ok(Pid::from_raw(pid as i32))
 }
 
+/// Arguments of clone3, as far as control groups need them.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Forks; the child starts in the control group whose directory is open at `cgroup`. `None` in the
+/// child.
+pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let arguments = CloneArguments {
+        flags: CLONE_INTO_CGROUP,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: cgroup.as_raw_fd() as u64,
+        ..CloneArguments::default()
+    };
+    // SAFETY: the kernel reads as many bytes as it is told of arguments that live through the call;
+    // without CLONE_VM the child gets a copy of this single-threaded process, as after fork(2).
+    let pid = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<CloneArguments>(),
+        )
+    })?;
+    Ok(Pid::from_raw(pid as i32))
+}
+
 #[repr(C)]
 struct MountAttributes {
     set: u64,
@@ -122,13 +161,17 @@ pub(crate) fn release_descriptors(when: Descriptors) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) }).map(drop)
 }
 
-/// Closes every descriptor but copies of these two, and leads the standard streams nowhere.
+/// Closes every descriptor but copies of these, which are returned in their order, and leads the
+/// standard streams nowhere.
 ///
 /// For a process that ends by `exit` alone: the values that owned the others must never be dropped.
-pub(crate) fn keep_only(first: &OwnedFd, second: &OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<Vec<OwnedFd>> {
     const ABOVE: i32 = 64;
-    let first = rustix::io::fcntl_dupfd_cloexec(first, ABOVE)?;
-    let second = rustix::io::fcntl_dupfd_cloexec(second, first.as_raw_fd())?;
+    let mut copies: Vec<OwnedFd> = Vec::new();
+    for descriptor in kept {
+        let above = copies.last().map_or(ABOVE, AsRawFd::as_raw_fd);
+        copies.push(rustix::io::fcntl_dupfd_cloexec(descriptor, above)?);
+    }
     let null = std::fs::File::options()
         .read(true)
         .write(true)
@@ -137,19 +180,17 @@ pub(crate) fn keep_only(first: &OwnedFd, second: &OwnedFd) -> io::Result<(OwnedF
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
-    let (low, high) = (first.as_raw_fd(), second.as_raw_fd());
-    for (from, to) in [
-        (3, low - 1),
-        (low + 1, high - 1),
-        (high + 1, libc::c_int::MAX),
-    ] {
-        if from <= to {
+    let mut from = 3;
+    let ends = copies.iter().map(AsRawFd::as_raw_fd);
+    for copy in ends.chain([libc::c_int::MAX]) {
+        if from < copy {
             // SAFETY: by this function's contract no value that owns one of these is used or
-            // dropped again; the two kept are outside the ranges.
-            check(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) })?;
+            // dropped again; the copies, each above the one before, are outside the ranges.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, copy - 1, 0) })?;
         }
+        from = copy.saturating_add(1);
     }
-    Ok((first, second))
+    Ok(copies)
 }
 
 /// Holds back `signals`, to be read from the descriptor returned instead.

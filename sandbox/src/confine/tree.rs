@@ -22,6 +22,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cgroup::Cgroup,
     placeholder::Placeholder,
     plan::{Plan, plan},
     sys, warden,
@@ -54,6 +55,10 @@ pub(crate) struct Launch {
     pub(crate) streams: Streams,
     /// `None` for no confinement.
     pub(crate) plan: Option<Plan>,
+    /// A control group that may be made for the tree, where nothing else holds it together.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Kept open as long as anything of the tree lives.
+    pub(crate) note: Option<fs::File>,
 }
 
 impl Launch {
@@ -79,6 +84,8 @@ impl Launch {
             require: spec.profile.require.clone(),
             streams,
             plan,
+            cgroup: None,
+            note: None,
         })
     }
 }
@@ -164,7 +171,11 @@ pub(crate) enum Word {
     Ended(End),
 }
 
-/// What the warden is told: one byte, the number of a signal for the whole tree.
+/// Tells the warden to let everybody end by SIGTERM. Until it is told to send SIGKILL it waits for
+/// all of them, also when the command itself ends sooner.
+pub(crate) const TERMINATE: u8 = 0xff;
+
+/// What the warden is told: one byte, the number of a signal for the whole tree, or [`TERMINATE`].
 pub(crate) fn order(control: BorrowedFd<'_>, signal: u8) -> io::Result<()> {
     send(control, &[signal], SendFlags::NOSIGNAL)?;
     Ok(())
@@ -190,6 +201,7 @@ pub(crate) struct Tree {
     pub(crate) report: Report,
     /// Our end of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
     /// Removed when the tree is gone.
     _placeholders: Vec<Placeholder>,
     _temporary: Option<Temporary>,
@@ -274,7 +286,16 @@ impl Tree {
             Start::Namespaces => sys::NAMESPACES,
         };
         let ids = warden::Ids::own();
-        let warden = match sys::fork(flags) {
+        // A process namespace holds its own together.
+        let cgroup = launch.cgroup.as_deref().filter(|_| flags == 0);
+        let cgroup = cgroup.and_then(|path| Cgroup::make(path).ok());
+        let into = cgroup.as_ref().map(|cgroup| cgroup.fork());
+        let (cgroup, forked) = match into {
+            Some(Ok(forked)) => (cgroup, Ok(forked)),
+            // Where processes may not be put into it, it is of no use.
+            Some(Err(_)) | None => (None, sys::fork(flags)),
+        };
+        let warden = match forked {
             Ok(Some(warden)) => warden,
             Ok(None) => {
                 drop(control);
@@ -289,6 +310,7 @@ impl Tree {
             control,
             report: Report::default(),
             terminal: None,
+            cgroup,
             _placeholders: placeholders,
             _temporary: temporary,
         };
@@ -370,6 +392,9 @@ impl Tree {
     }
 
     fn clear(&mut self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
         let _ = kill_process(self.warden, Signal::KILL);
         // The kernel lets the first process of a namespace end only after all others.
         while matches!(

@@ -34,12 +34,13 @@ use rustix::{
 };
 
 use super::{
+    expendable::Expendable,
     fence::Fence,
     filter::{self, Around},
     mounts,
     plan::Plan,
     sys::{self, Descriptors},
-    tree::{End, Failure, Launch, NotStarted, Start, Streams, Word},
+    tree::{End, Failure, Launch, NotStarted, Start, Streams, TERMINATE, Word},
 };
 
 /// Who the user is outside of any namespace: inside a new one nobody has a name yet.
@@ -64,7 +65,14 @@ pub(crate) fn main(launch: &Launch, start: Start, ids: Ids, control: OwnedFd) ->
     match prepare(launch, start, ids, &control) {
         Ok((main, signals)) => {
             // Copies of what is the keeper's would hide its death from those connected to it.
-            let Ok((control, signals)) = sys::keep_only(&control, &signals) else {
+            let kept: Vec<_> = [control.as_fd(), signals.as_fd()]
+                .into_iter()
+                .chain(launch.note.as_ref().map(AsFd::as_fd))
+                .collect();
+            let Ok(mut kept) = sys::keep_only(&kept).map(Vec::into_iter) else {
+                exit(1)
+            };
+            let (Some(control), Some(signals)) = (kept.next(), kept.next()) else {
                 exit(1)
             };
             let mut warden = Warden {
@@ -72,7 +80,9 @@ pub(crate) fn main(launch: &Launch, start: Start, ids: Ids, control: OwnedFd) ->
                 own_namespace: start == Start::Namespaces,
                 control,
                 signals,
+                _note: kept.next(),
                 ended: None,
+                terminating: false,
             };
             warden.watch()
         }
@@ -102,6 +112,8 @@ fn prepare(
 ) -> Result<(Pid, OwnedFd), Word> {
     let system =
         |error: io::Error| failed(Failure::System, format!("cannot set up a process: {error}"));
+    // Before the view hides it, and as who we are.
+    let expendable = Expendable::open();
     // Should the keeper be killed, the kernel tells us; by then nobody may be left to tell it.
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .map_err(|error| system(error.into()))?;
@@ -131,8 +143,10 @@ fn prepare(
         libc::SIGQUIT,
     ])
     .map_err(system)?;
+    expendable.set();
     match sys::fork(0).map_err(system)? {
         Some(main) => {
+            expendable.restore();
             // Nobody inside may look into this process.
             let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
             Ok((main, signals))
@@ -365,14 +379,20 @@ struct Warden {
     own_namespace: bool,
     control: OwnedFd,
     signals: OwnedFd,
+    /// Locked as long as this process lives.
+    _note: Option<OwnedFd>,
     ended: Option<End>,
+    /// Everybody was asked to end and has time for it, also when the command ends first.
+    terminating: bool,
 }
 
 impl Warden {
     fn watch(&mut self) -> ! {
         loop {
-            self.reap();
-            if let Some(end) = self.ended {
+            let alone = self.reap();
+            if let Some(end) = self.ended
+                && (alone || !self.terminating)
+            {
                 self.finish(Some(end));
             }
             let mut descriptors = [
@@ -395,10 +415,14 @@ impl Warden {
         }
     }
 
-    fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.main {
-                self.ended = end(status);
+    /// Takes note of those who have ended; true when nobody is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.main => self.ended = end(status),
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                Err(_) => return true,
             }
         }
     }
@@ -406,7 +430,16 @@ impl Warden {
     fn obey(&mut self) {
         let mut byte = [0];
         match recv(&self.control, &mut byte[..], RecvFlags::DONTWAIT) {
-            Ok((1.., _)) => self.signal(byte[0]),
+            Ok((1.., _)) if byte[0] == TERMINATE => {
+                self.terminating = true;
+                self.signal(libc::SIGTERM as u8);
+                // A stopped process would not hear the other one.
+                self.signal(libc::SIGCONT as u8);
+            }
+            Ok((1.., _)) => {
+                self.terminating &= i32::from(byte[0]) != libc::SIGKILL;
+                self.signal(byte[0]);
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Whoever started us is gone.
             Ok((0, _)) | Err(_) => self.finish(None),

@@ -65,8 +65,9 @@ impl Client {
         }
     }
 
-    /// The next whole request. One that can't be understood ends the connection.
-    pub(crate) fn request(&mut self) -> Option<Request> {
+    /// The next whole request, with its id if it has one. One that can't be understood ends the
+    /// connection.
+    pub(crate) fn request(&mut self) -> Option<(Option<Vec<u8>>, Request)> {
         let request = self
             .decoder
             .next_frame()

@@ -4,46 +4,52 @@
 //! in it, keeps the output there, and at the end leaves the exit record: only when nothing of the
 //! command's tree is left.
 
+mod asked;
 mod client;
+mod conclude;
 mod input;
 mod output;
+mod reserve;
 mod settle;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::net::{UnixListener, UnixStream},
     },
+    path::Path,
     time::{Duration, Instant},
 };
 
 use quire_sandbox::{
     job::Stream,
-    record::{self, EXIT_FILE, ExitRecord, KEEPER_FILE, SOCKET_FILE},
+    record::JobRecord,
+    remnant::Remnants,
     report::Report,
     spec::{JobSpec, Stdin},
-    wire::{Decoder, Event, Order, Request},
+    wire::{Decoder, Event, Started, WIRE},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
-    termios::{Winsize, tcsetwinsize},
 };
 
 use self::{
+    asked::Asked,
     client::Client,
     input::Input,
     output::Output,
+    reserve::Reserve,
     settle::{Began, Home, receive_spec, settle},
 };
 use crate::{
     complain,
     confine::{
-        sys,
-        tree::{End, Finish, Launch, NotStarted, Streams, Tree},
+        cgroup, sys,
+        tree::{Failure, Finish, Launch, NotStarted, Streams, TERMINATE, Tree},
     },
 };
 
@@ -69,12 +75,11 @@ pub(crate) fn keep() -> i32 {
         }
     };
     let began = Began::now();
-    let ready = settle(&spec, began).and_then(|home| {
-        let client = first
-            .try_clone()
-            .and_then(|stream| Client::new(stream, decoder));
-        let keeper = client.and_then(|client| Keeper::start(&spec, home, began, client));
-        keeper.map_err(|error| Event::Refused(format!("cannot keep a job: {error}")))
+    let equipped = Equipment::get(&spec, &first, decoder)
+        .map_err(|error| Event::Refused(format!("cannot keep a job: {error}")));
+    // Whatever can fail without having run anything is done before the job's directory is there.
+    let ready = equipped.and_then(|equipment| {
+        settle(&spec, began).map(|home| Keeper::start(&spec, home, began, equipment))
     });
     match ready {
         Ok(mut keeper) => keeper.run(),
@@ -91,16 +96,42 @@ struct Source {
     stream: Stream,
 }
 
+/// What a keeper needs besides its home.
+struct Equipment {
+    streams: Streams,
+    sources: Vec<Source>,
+    input: Option<OwnedFd>,
+    client: Client,
+    signals: OwnedFd,
+}
+
+impl Equipment {
+    fn get(spec: &JobSpec, first: &UnixStream, decoder: Decoder) -> io::Result<Self> {
+        let (streams, sources, input) = plumbing(spec)?;
+        Ok(Self {
+            streams,
+            sources,
+            input,
+            client: Client::new(first.try_clone()?, decoder)?,
+            // Before the tree, so that no signal can part us from it.
+            signals: sys::signals_as_descriptor(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?,
+        })
+    }
+}
+
 struct Keeper {
-    home: Home,
+    listener: UnixListener,
     began: Began,
+    job: JobRecord,
     tree: Option<Tree>,
     finish: Option<Finish>,
     report: Report,
     output: Output,
+    reserve: Reserve,
     sources: Vec<Source>,
     input: Input,
     clients: Vec<Client>,
+    asked: Asked,
     signals: OwnedFd,
     stop: Stop,
 }
@@ -117,40 +148,42 @@ struct Stop {
 }
 
 impl Keeper {
-    fn start(spec: &JobSpec, home: Home, began: Began, client: Client) -> io::Result<Self> {
-        let output = Output::new(
-            home.directory.clone(),
-            spec.limits.output_bytes,
-            began.instant,
-        )?;
-        let (streams, sources, input) = plumbing(spec)?;
-        // Before the tree, so that no signal can part us from it.
-        let signals = sys::signals_as_descriptor(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
-        let started = Launch::new(spec, streams).and_then(Tree::start);
+    fn start(spec: &JobSpec, home: Home, began: Began, equipment: Equipment) -> Self {
+        let started = Launch::new(spec, equipment.streams)
+            .and_then(|launch| note(launch, spec, &home.directory))
+            .and_then(Tree::start);
         let mut keeper = Self {
-            home,
+            listener: home.listener,
             began,
+            job: home.job,
             tree: None,
             finish: None,
             report: Report::default(),
-            output,
-            sources,
-            input: Input::new(input),
-            clients: vec![client],
-            signals,
+            output: home.output,
+            reserve: home.reserve,
+            sources: equipment.sources,
+            input: Input::new(equipment.input),
+            clients: vec![equipment.client],
+            asked: Asked::default(),
+            signals: equipment.signals,
             stop: Stop {
                 wall: spec.limits.wall.map(|wall| began.instant + wall),
                 ..Stop::default()
             },
         };
         match started {
-            Ok(tree) => keeper.take(tree)?,
+            Ok(tree) => {
+                if keeper.take(tree).is_err() {
+                    // A tree that is not taken is gone, and nobody knows how far it came.
+                    keeper.finish = Some(Finish::Lost);
+                }
+            }
             Err(error) => {
                 keeper.report.clone_from(&error.report);
                 keeper.finish = Some(Finish::NotStarted(error));
             }
         }
-        Ok(keeper)
+        keeper
     }
 
     fn take(&mut self, mut tree: Tree) -> io::Result<()> {
@@ -164,7 +197,8 @@ impl Keeper {
         }
         self.report.clone_from(&tree.report);
         self.tree = Some(tree);
-        self.tell(&Event::Started(self.report.clone()));
+        let started = self.started();
+        self.tell(&started);
         Ok(())
     }
 
@@ -198,7 +232,7 @@ impl Keeper {
         }
         self.input.feed();
         if ready.listener
-            && let Ok((stream, _)) = self.home.listener.accept()
+            && let Ok((stream, _)) = self.listener.accept()
         {
             self.welcome(stream);
         }
@@ -222,7 +256,7 @@ impl Keeper {
         );
         interests.push((What::Signals, self.signals.as_fd(), PollFlags::IN));
         if self.clients.len() < MOST_CLIENTS {
-            interests.push((What::Listener, self.home.listener.as_fd(), PollFlags::IN));
+            interests.push((What::Listener, self.listener.as_fd(), PollFlags::IN));
         }
         let sources = self.sources.iter().enumerate();
         interests.extend(sources.map(|(index, source)| {
@@ -280,7 +314,7 @@ impl Keeper {
         }
         if self.stop.kill.is_some_and(|kill| kill <= now) {
             self.stop.kill = None;
-            self.signal(libc::SIGKILL);
+            self.signal(libc::SIGKILL as u8);
         }
     }
 
@@ -292,14 +326,12 @@ impl Keeper {
     fn terminate(&mut self) {
         if self.stop.kill.is_none() {
             self.stop.kill = Some(Instant::now() + GRACE);
-            self.signal(libc::SIGTERM);
-            // A stopped process would not hear the other one.
-            self.signal(libc::SIGCONT);
+            self.signal(TERMINATE);
         }
     }
 
-    fn signal(&self, signal: i32) {
-        if let (Some(tree), Ok(signal)) = (&self.tree, u8::try_from(signal)) {
+    fn signal(&self, signal: u8) {
+        if let Some(tree) = &self.tree {
             tree.signal(signal);
         }
     }
@@ -338,9 +370,16 @@ impl Keeper {
 
     fn welcome(&mut self, stream: UnixStream) {
         if let Ok(mut client) = Client::new(stream, Decoder::default()) {
-            client.tell(&Event::Started(self.report.clone()));
+            client.tell(&self.started());
             self.clients.push(client);
         }
+    }
+
+    fn started(&self) -> Event {
+        Event::Started(Started {
+            report: self.report.clone(),
+            wire: WIRE,
+        })
     }
 
     fn serve(&mut self, index: usize) {
@@ -352,110 +391,10 @@ impl Keeper {
         self.answer(index);
     }
 
-    fn answer(&mut self, index: usize) {
-        while let Some(request) = self.clients[index].request() {
-            let answer = self.carry_out(request, index);
-            self.clients[index].tell(&answer);
-        }
-    }
-
-    fn carry_out(&mut self, request: Request, index: usize) -> Event {
-        match request {
-            Request::Write(_) if !self.input.is_open() => {
-                Event::Denied("its standard input is closed".to_owned())
-            }
-            Request::Write(bytes) => {
-                self.input.write(&bytes);
-                Event::Done
-            }
-            Request::Order(order) => self.obey(order, index),
-        }
-    }
-
-    fn obey(&mut self, order: Order, index: usize) -> Event {
-        match order {
-            Order::Status => {
-                self.clients[index].tell(&Event::Started(self.report.clone()));
-                self.clients[index].tell(&Event::Grew(self.output.total()));
-            }
-            Order::CloseStdin => self.input.close(),
-            Order::Resize(size) => {
-                let size = Winsize {
-                    ws_row: size.rows,
-                    ws_col: size.columns,
-                    ws_xpixel: 0,
-                    ws_ypixel: 0,
-                };
-                match self
-                    .input
-                    .terminal()
-                    .map(|terminal| tcsetwinsize(terminal, size))
-                {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => {
-                        return Event::Denied(format!("cannot resize the terminal: {error}"));
-                    }
-                    None => return Event::Denied("it has no terminal".to_owned()),
-                }
-            }
-            Order::Signal(signal) if (1..=64).contains(&signal) => self.signal(signal),
-            Order::Signal(signal) => return Event::Denied(format!("there is no signal {signal}")),
-            Order::Stop => self.stop(),
-        }
-        Event::Done
-    }
-
     fn tell(&mut self, event: &Event) {
         for client in &mut self.clients {
             client.tell(event);
         }
-    }
-
-    /// Writes the exit record, then tells: whoever is told can read it.
-    fn conclude(&mut self) -> i32 {
-        // The tree's placeholders go with it; they must not outlive what they stand for.
-        self.tree = None;
-        let record = self.exit_record();
-        let here = self.home.directory.clone();
-        let written = record::write(&here, EXIT_FILE, &record);
-        self.tell(&Event::Ended(Box::new(record)));
-        self.clients.clear();
-        let _ = fs::remove_file(SOCKET_FILE);
-        let kept = written.and_then(|()| {
-            fs::remove_file(KEEPER_FILE)?;
-            // After telling: the daemon makes the outcome durable by itself, and need not wait.
-            record::persist(&here, EXIT_FILE)
-        });
-        i32::from(kept.is_err())
-    }
-
-    fn exit_record(&mut self) -> ExitRecord {
-        let mut record = ExitRecord {
-            timed_out: self.stop.timed_out,
-            stopped: self.stop.asked,
-            started_ms: self.began.ms,
-            wall_ms: u64::try_from(self.began.instant.elapsed().as_millis()).unwrap_or(u64::MAX),
-            output_bytes: self.output.total(),
-            dropped_bytes: self.output.dropped(),
-            report: self.report.clone(),
-            ..ExitRecord::default()
-        };
-        match self.finish.take() {
-            Some(Finish::Ended(End::Code(code))) => record.code = Some(code),
-            Some(Finish::Ended(End::Signal(signal))) => record.signal = Some(signal),
-            Some(Finish::NotStarted(NotStarted {
-                failure, message, ..
-            })) => {
-                // A program that is missing ends as it would in a shell; the rest never ran.
-                record.code = matches!(failure.code(), 126 | 127).then_some(failure.code());
-                record.never_ran = true;
-                record.error = Some(message);
-            }
-            Some(Finish::Lost) | None => {
-                record.error = Some("its first process was killed from outside".to_owned())
-            }
-        }
-        record
     }
 }
 
@@ -492,6 +431,28 @@ impl Ready {
             What::Input => {}
         }
     }
+}
+
+/// Notes what the launch will leave on the host should we be killed.
+fn note(mut launch: Launch, spec: &JobSpec, home: &Path) -> Result<Launch, NotStarted> {
+    let job = spec.directory.file_name().unwrap_or_default();
+    let name = format!("{}-{}", job.to_string_lossy(), std::process::id());
+    launch.cgroup = cgroup::place(&name);
+    let placeholders = launch.plan.iter().flat_map(|plan| &plan.placeholders);
+    let remnants = Remnants {
+        placeholders: placeholders.map(|(path, _)| path.clone()).collect(),
+        cgroup: launch.cgroup.clone(),
+    };
+    if !remnants.is_empty() {
+        let noted = remnants.note(home).map_err(|error| {
+            NotStarted::new(
+                Failure::System,
+                format!("cannot note what it makes: {error}"),
+            )
+        });
+        launch.note = Some(noted?);
+    }
+    Ok(launch)
 }
 
 /// The command's ends of its streams, our ends of its output, and our end of its input.

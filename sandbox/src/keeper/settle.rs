@@ -13,11 +13,12 @@ use std::{
 };
 
 use quire_sandbox::{
-    record::{self, KEEPER_FILE, KeeperRecord, SOCKET_FILE},
+    record::{self, JOB_FILE, JobRecord, KEEPER_FILE, KeeperRecord, SOCKET_FILE},
     spec::JobSpec,
     wire::{Decoder, Event},
 };
 
+use super::{output::Output, reserve::Reserve};
 use crate::confine::sys;
 
 /// When a job began.
@@ -61,10 +62,13 @@ pub(super) fn receive_spec(mut stream: &UnixStream) -> io::Result<(JobSpec, Deco
     }
 }
 
-/// Where a keeper lives.
+/// Where a keeper lives, with all it needs there to the end.
 pub(super) struct Home {
     pub(super) directory: PathBuf,
     pub(super) listener: UnixListener,
+    pub(super) job: JobRecord,
+    pub(super) output: Output,
+    pub(super) reserve: Reserve,
 }
 
 /// Leaves the daemon's session, and makes the job's directory with all that says "this job runs".
@@ -81,7 +85,7 @@ pub(super) fn settle(spec: &JobSpec, began: Began) -> Result<Home, Event> {
     let part = spec
         .directory
         .with_extension(format!("new-{}", std::process::id()));
-    let settled = live_in(&part, began).and_then(|home| {
+    let settled = live_in(&part, spec, began).and_then(|home| {
         fs::rename(&part, &spec.directory)?;
         Ok(home)
     });
@@ -96,7 +100,7 @@ pub(super) fn settle(spec: &JobSpec, began: Began) -> Result<Home, Event> {
     })
 }
 
-fn live_in(directory: &Path, began: Began) -> io::Result<Home> {
+fn live_in(directory: &Path, spec: &JobSpec, began: Began) -> io::Result<Home> {
     // Left by a keeper of the same number that was killed in this moment.
     let _ = fs::remove_dir_all(directory);
     fs::DirBuilder::new().mode(0o700).create(directory)?;
@@ -109,13 +113,15 @@ fn live_in(directory: &Path, began: Began) -> io::Result<Home> {
     let listener = UnixListener::bind(SOCKET_FILE)?;
     listener.set_nonblocking(true)?;
     let here = PathBuf::from(".");
-    record::write(
-        &here,
-        KEEPER_FILE,
-        &KeeperRecord::of(std::process::id(), began.ms)?,
-    )?;
+    let job = JobRecord::of(spec, began.ms);
+    record::write_new(&here, JOB_FILE, &job)?;
+    let keeper = KeeperRecord::of(std::process::id(), began.ms)?;
+    record::write_new(&here, KEEPER_FILE, &keeper)?;
     Ok(Home {
-        directory: here,
         listener,
+        job,
+        output: Output::new(here.clone(), spec.limits.output_bytes, began.instant)?,
+        reserve: Reserve::take(&here)?,
+        directory: here,
     })
 }

@@ -18,7 +18,7 @@ use std::{
 use quire_sandbox::{
     job::OutputReader,
     record::{self, EXIT_FILE, ExitRecord, SOCKET_FILE},
-    spec::{JobSpec, Layer, Limits, Mode, Profile, Stdin},
+    spec::{JobSpec, Label, Layer, Lifetime, Limits, Mode, Profile, Stdin},
     wire::{self, Decoder, Event, Order, Request},
 };
 
@@ -29,9 +29,19 @@ pub(crate) fn has(layer: Layer) -> bool {
     let report = quire_sandbox::probe::probe(Path::new(PROGRAM)).unwrap();
     let lacks = report.lacks(&[layer]).cloned();
     if let Some(missing) = &lacks {
-        eprintln!("SKIPPED, NOT TESTED: {missing}");
+        skipped(&missing.to_string());
     }
     lacks.is_none()
+}
+
+/// Says loudly that a test was left out, and why.
+pub(crate) fn skipped(why: &str) {
+    eprintln!("SKIPPED, NOT TESTED: {why}");
+}
+
+/// A figure for people.
+pub(crate) fn told(figure: &str) {
+    eprintln!("{figure}");
 }
 
 /// A directory with a home, a workspace that is a git repository, and something outside both.
@@ -91,6 +101,11 @@ impl World {
     pub(crate) fn spec(&self, name: &str, script: &str) -> JobSpec {
         JobSpec {
             directory: self.at("jobs").join(name),
+            label: Label {
+                session: "2345bcdfgh".to_owned(),
+                command: script.to_owned(),
+                lifetime: Lifetime::Session,
+            },
             argv: ["sh", "-c", script].map(str::to_owned).into(),
             cwd: self.at("ws"),
             environment: [

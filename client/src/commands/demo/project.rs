@@ -10,7 +10,10 @@ use std::{
 
 use quire_proto::{home::Home, id::RequestId};
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    start,
+};
 
 /// What the agent is asked.
 pub(super) const PROMPT: &str = "A test fails. Find out why and fix it.";
@@ -51,7 +54,7 @@ impl Project {
         let root = parent.join(name);
         let code = root.join("apples");
         let project = Self { root, code };
-        if let Err(error) = project.fill() {
+        if let Err(error) = start::privately(|| project.fill()) {
             let failure = cannot(&project.root, &error);
             project.remove()?;
             return Err(failure);

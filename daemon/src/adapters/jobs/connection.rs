@@ -10,8 +10,7 @@ use std::{
 
 use quire_sandbox::{
     job::{self, JobState},
-    report::Report,
-    wire::{Decoder, Event, Request},
+    wire::{Decoder, Event, Request, Started},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,8 +29,8 @@ const REQUESTS: usize = 16;
 /// How far a job is, as told by its keeper.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
-    /// What confines it.
-    pub(super) report: Option<Report>,
+    /// What confines it, and what its keeper understands.
+    pub(super) started: Option<Started>,
     /// Bytes of output written.
     pub(super) bytes: u64,
     /// Its end. Nothing changes after it.
@@ -46,7 +45,7 @@ type Waiting = Arc<Mutex<Option<VecDeque<Answer>>>>;
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     progress: watch::Receiver<Progress>,
-    requests: mpsc::Sender<(Request, Answer)>,
+    requests: mpsc::Sender<(Vec<u8>, Answer)>,
 }
 
 impl Connection {
@@ -96,11 +95,26 @@ impl Connection {
             .unwrap_or(Ended::Unknown)
     }
 
-    /// Asks, and waits for the answer.
-    pub(super) async fn ask(&self, request: Request) -> Result<(), JobError> {
+    /// Whether the keeper carries out a request with an id once, and knows how to detach. One of the
+    /// first version does not.
+    pub(super) fn knows_ids(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress
+            .started
+            .as_ref()
+            .is_some_and(|started| started.wire >= 1)
+    }
+
+    /// Asks, and waits for the answer. The same `id` again is answered and not carried out again, if
+    /// the keeper [knows ids](Self::knows_ids).
+    pub(super) async fn ask(&self, request: &Request, id: Option<&str>) -> Result<(), JobError> {
+        let frame = match id.filter(|_| self.knows_ids()) {
+            Some(id) => request.encode_once(id),
+            None => request.encode(),
+        };
         let (answer, answered) = oneshot::channel();
         self.requests
-            .send((request, answer))
+            .send((frame, answer))
             .await
             .map_err(|_| JobError::Gone)?;
         answered.await.unwrap_or(Err(JobError::Gone))
@@ -110,16 +124,16 @@ impl Connection {
 /// Writes requests until nobody can ask any more.
 async fn write(
     mut outgoing: OwnedWriteHalf,
-    mut inbox: mpsc::Receiver<(Request, Answer)>,
+    mut inbox: mpsc::Receiver<(Vec<u8>, Answer)>,
     waiting: Waiting,
 ) {
-    while let Some((request, answer)) = inbox.recv().await {
+    while let Some((frame, answer)) = inbox.recv().await {
         // Before the request is out: the answer may be read at once.
         match &mut *lock(&waiting) {
             Some(waiting) => waiting.push_back(answer),
             None => return,
         }
-        if outgoing.write_all(&request.encode()).await.is_err() {
+        if outgoing.write_all(&frame).await.is_err() {
             // The reader sees the same end, and tells everybody.
             return;
         }
@@ -165,9 +179,9 @@ impl Reader {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Started(report) => self
+            Event::Started(started) => self
                 .progress
-                .send_modify(|progress| progress.report = Some(report)),
+                .send_modify(|progress| progress.started = Some(started)),
             Event::Grew(bytes) => self.progress.send_modify(|progress| progress.bytes = bytes),
             Event::Done => self.answer(Ok(())),
             Event::Denied(why) => self.answer(Err(JobError::Denied(why))),

@@ -6,35 +6,42 @@
 
 mod connection;
 mod follow;
+mod handle;
+mod running;
 #[cfg(test)]
 pub(crate) mod tests;
+mod walk;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
-use futures_util::future::BoxFuture;
-use quire_proto::{
-    id::{JobId, SessionId},
-    v1::JobEnded,
-};
+use quire_proto::id::{JobId, SessionId};
 use quire_sandbox::{
     job::{self, JobState},
-    record::{ExitRecord, SOCKET_FILE},
-    report::Report,
-    spec::{JobSpec, Size},
-    wire::{self, Order, Request},
+    record::{self, ExitRecord, JOB_FILE, JobRecord, SOCKET_FILE},
+    remnant,
+    spec::{JobSpec, Label, Lifetime, Limits},
+    wire,
 };
-use tokio::{io::AsyncWriteExt, net::UnixStream, process::Command, sync::watch};
+use tokio::{io::AsyncWriteExt, net::UnixStream, process::Command};
 
-use crate::ports::tool::RunningJobs;
+use crate::pure::config::JobsConfig;
 
-use self::connection::{Connection, Progress};
-pub use self::follow::Follow;
+use self::connection::Connection;
+pub use self::{
+    follow::Follow,
+    handle::{Job, snapshot},
+    walk::{Kept, Walk},
+};
+
+/// Holds the scratch directories of sessions. Not the name of any job: those have no vowels.
+const SCRATCH: &str = "scratch";
 
 /// Why a job was not started, or a request to one not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +63,9 @@ pub enum JobError {
     /// The keeper can't do what was asked, such as writing to a closed input.
     #[error("{0}")]
     Denied(String),
+    /// So many jobs live on after their sessions as may.
+    #[error("{0} jobs are detached already: end one first, `quire jobs` lists them")]
+    TooManyDetached(usize),
     /// The job has ended, or its keeper is gone.
     #[error("the job no longer runs")]
     Gone,
@@ -95,22 +105,55 @@ struct Inner {
     directory: PathBuf,
     program: PathBuf,
     private: Vec<PathBuf>,
+    /// Of detached jobs.
+    bounds: JobsConfig,
     running: Mutex<HashMap<JobId, Job>>,
+    /// Jobs that run and are detached, or are about to be.
+    detached: Mutex<HashSet<JobId>>,
+}
+
+/// A place among the detached jobs, given back when dropped.
+struct Reserved<'a> {
+    jobs: &'a Jobs,
+    /// `None` when it is kept.
+    job: Option<JobId>,
+}
+
+impl Reserved<'_> {
+    fn keep(mut self) {
+        self.job = None;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(job) = &self.job {
+            lock(&self.jobs.0.detached).remove(job);
+        }
+    }
 }
 
 impl Jobs {
     /// Keeps jobs in `directory`, one directory each, with the `quire-sandbox` program at
-    /// `program`. Commands never see `private`: Quire's own state and socket directories.
+    /// `program`. Commands never see `private`: Quire's own state and socket directories. Detached
+    /// jobs keep to `bounds`.
     ///
     /// Nothing is read or made yet.
     #[must_use]
-    pub fn new(directory: PathBuf, program: PathBuf, private: Vec<PathBuf>) -> Self {
+    pub fn new(
+        directory: PathBuf,
+        program: PathBuf,
+        private: Vec<PathBuf>,
+        bounds: JobsConfig,
+    ) -> Self {
         let private = private.into_iter().chain([directory.clone()]).collect();
         Self(Arc::new(Inner {
             directory,
             program,
             private,
+            bounds,
             running: Mutex::default(),
+            detached: Mutex::default(),
         }))
     }
 
@@ -156,8 +199,7 @@ impl Jobs {
     }
 
     fn scratch_path(&self, session: &SessionId) -> PathBuf {
-        // Not the name of any job: those have no vowels.
-        self.0.directory.join("scratch").join(session.as_str())
+        self.0.directory.join(SCRATCH).join(session.as_str())
     }
 
     /// Removes the files of a job that has ended; its output can then no longer be read.
@@ -175,40 +217,88 @@ impl Jobs {
         }
     }
 
-    /// Starts a job for a session, under a keeper in a session of its own. `spec.directory` is set
-    /// here. Returns when the command runs, or has already ended.
+    /// Starts a job for a session, under a keeper in a session of its own. `spec.directory` and the
+    /// session in its label are set here, and the time limit of a detached job. Returns when the
+    /// command runs, or has already ended.
     ///
     /// Dropping the future leaves a job that can be adopted, or none.
     ///
     /// # Errors
     ///
-    /// [`JobError::AlreadyStarted`], [`JobError::Spawn`] or [`JobError::Refused`]: nothing was run
-    /// by this call. A command that can't be run is not an error here: it ends at once.
+    /// [`JobError::AlreadyStarted`], [`JobError::Spawn`], [`JobError::Refused`] or
+    /// [`JobError::TooManyDetached`]: nothing was run by this call. A command that can't be run is
+    /// not an error here: it ends at once.
     pub async fn start(
         &self,
         session: &SessionId,
         id: &JobId,
         spec: JobSpec,
     ) -> Result<Job, JobError> {
-        let spec = JobSpec {
-            directory: self.directory(id),
-            ..spec
+        let spec = self.completed(session, id, spec);
+        let detached = spec.label.lifetime == Lifetime::Detached;
+        let place = if detached {
+            Some(self.reserve(id)?)
+        } else {
+            None
         };
         let spawn = |source| JobError::Spawn {
             program: self.0.program.clone(),
             source,
         };
         make_private(&self.0.directory).map_err(spawn)?;
-        let mut stream = self.spawn_keeper().map_err(spawn)?;
+        let (pid, mut stream) = self.spawn_keeper().map_err(spawn)?;
         stream
             .write_all(&wire::encode_spec(&spec))
             .await
             .map_err(spawn)?;
         let connection = Connection::open(stream, spec.directory.clone()).await?;
-        Ok(self.register(session, id, spec.directory, connection))
+        if let Some(place) = place {
+            place.keep();
+        }
+        Ok(self.register(session, id, pid, connection))
     }
 
-    fn spawn_keeper(&self) -> io::Result<UnixStream> {
+    fn completed(&self, session: &SessionId, id: &JobId, spec: JobSpec) -> JobSpec {
+        let most = (spec.label.lifetime == Lifetime::Detached).then(|| self.longest());
+        JobSpec {
+            directory: self.directory(id),
+            label: Label {
+                session: session.to_string(),
+                ..spec.label
+            },
+            limits: Limits {
+                wall: [spec.limits.wall, most].into_iter().flatten().min(),
+                ..spec.limits
+            },
+            ..spec
+        }
+    }
+
+    /// How long a detached job may run.
+    fn longest(&self) -> Duration {
+        Duration::from_secs(self.0.bounds.max_hours.saturating_mul(3600))
+    }
+
+    /// Takes a place among the detached jobs; one that has a place needs no other.
+    fn reserve(&self, job: &JobId) -> Result<Reserved<'_>, JobError> {
+        let most = usize::try_from(self.0.bounds.max_detached).unwrap_or(usize::MAX);
+        let mut detached = lock(&self.0.detached);
+        // One that has just ended may not have been taken out yet.
+        let lives = |job: &JobId| self.get(job).is_none_or(|job| job.ended().is_none());
+        detached.retain(lives);
+        let known = detached.contains(job);
+        if !known && detached.len() >= most {
+            return Err(JobError::TooManyDetached(detached.len()));
+        }
+        detached.insert(job.clone());
+        Ok(Reserved {
+            jobs: self,
+            job: (!known).then(|| job.clone()),
+        })
+    }
+
+    /// The keeper's process, and a connection to it.
+    fn spawn_keeper(&self) -> io::Result<(u32, UnixStream)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut keeper = Command::new(&self.0.program)
@@ -222,37 +312,22 @@ impl Jobs {
             // Until it has a session of its own, a signal to our group must not reach it.
             .process_group(0)
             .spawn()?;
+        let pid = keeper.id().unwrap_or_default();
         // Reaped whenever it ends; it needs nothing else of us.
         tokio::spawn(async move { keeper.wait().await });
-        UnixStream::from_std(ours)
+        Ok((pid, UnixStream::from_std(ours)?))
     }
 
-    fn register(
-        &self,
-        session: &SessionId,
-        id: &JobId,
-        directory: PathBuf,
-        connection: Connection,
-    ) -> Job {
+    fn register(&self, session: &SessionId, id: &JobId, pid: u32, connection: Connection) -> Job {
         let job = Job {
             id: id.clone(),
             session: session.clone(),
-            directory,
+            pid,
+            directory: self.directory(id),
             connection,
         };
         self.running().insert(id.clone(), job.clone());
-        let (jobs, id, mut progress) = (
-            Arc::downgrade(&self.0),
-            id.clone(),
-            job.connection.progress(),
-        );
-        tokio::spawn(async move {
-            // An error means that the connection is gone, which ends a job, too.
-            let _ = progress.wait_for(|progress| progress.ended.is_some()).await;
-            if let Some(jobs) = jobs.upgrade() {
-                lock(&jobs.running).remove(&id);
-            }
-        });
+        tokio::spawn(forget_at_end(Arc::downgrade(&self.0), job.clone()));
         job
     }
 
@@ -266,13 +341,23 @@ impl Jobs {
             return Ok(Adopted::Running(job));
         }
         Ok(match self.attach(id).await? {
-            Attached::Running(connection) => {
-                Adopted::Running(self.register(session, id, self.directory(id), connection))
+            Attached::Running { connection, pid } => {
+                if self.record(id).label.lifetime == Lifetime::Detached {
+                    // It has its place already, however many there are.
+                    lock(&self.0.detached).insert(id.clone());
+                }
+                Adopted::Running(self.register(session, id, pid, connection))
             }
             Attached::Ended(record) => Adopted::Ended(record),
             Attached::Unknown => Adopted::Unknown,
             Attached::NeverStarted => Adopted::NeverStarted,
         })
+    }
+
+    /// What the keeper wrote about a job; empty for one that an earlier version started.
+    #[must_use]
+    pub fn record(&self, id: &JobId) -> JobRecord {
+        record::read(&self.directory(id), JOB_FILE).unwrap_or_default()
     }
 
     async fn attach(&self, id: &JobId) -> Result<Attached, JobError> {
@@ -282,10 +367,10 @@ impl Jobs {
                 JobState::NeverStarted => return Ok(Attached::NeverStarted),
                 JobState::Ended(record) => return Ok(Attached::Ended(record)),
                 JobState::Lost => return Ok(Attached::Unknown),
-                JobState::Running(_) => match connect(&directory).await {
+                JobState::Running(keeper) => match connect(&directory).await {
                     Ok(stream) => {
                         if let Ok(connection) = Connection::open(stream, directory.clone()).await {
-                            return Ok(Attached::from(connection));
+                            return Ok(Attached::of(connection, keeper.pid));
                         }
                     }
                     Err(error) => return unanswered(&directory, error),
@@ -324,7 +409,7 @@ impl Jobs {
     }
 }
 
-/// A map stays whole whatever panicked beside it.
+/// What a lock guards here stays whole whatever panicked beside it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -350,112 +435,38 @@ async fn connect(directory: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(directory.join(SOCKET_FILE)).await
 }
 
-impl RunningJobs for Jobs {
-    fn stop(&self, job: JobId) -> BoxFuture<'static, ()> {
-        let jobs = self.clone();
-        Box::pin(async move {
-            let connection = match jobs.get(&job) {
-                Some(found) => found.connection,
-                // Of an earlier daemon.
-                None => match jobs.attach(&job).await {
-                    Ok(Attached::Running(connection)) => connection,
-                    Ok(_) | Err(_) => return,
-                },
-            };
-            stop(&jobs.directory(&job), &connection).await;
-        })
-    }
-
-    fn forget(&self, job: JobId) {
-        let jobs = self.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = Self::forget(&jobs, &job) {
-                tracing::warn!(%job, %error, "the files of a job stay");
-            }
-        });
-    }
-
-    fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded> {
-        let jobs = self.clone();
-        Box::pin(async move {
-            let ended = match jobs.adopt(&session, &job).await {
-                Ok(Adopted::Running(running)) => running.wait_exit().await,
-                Ok(Adopted::Ended(record)) => Ended::Exit(record),
-                Ok(Adopted::Unknown | Adopted::NeverStarted) | Err(_) => Ended::Unknown,
-            };
-            as_event(&job, &ended)
-        })
-    }
-
-    fn detach(&self, job: JobId) -> BoxFuture<'static, Result<(), String>> {
-        let known = self.get(&job).is_some();
-        Box::pin(async move {
-            if known {
-                Ok(())
-            } else {
-                Err(JobError::Gone.to_string())
-            }
-        })
-    }
-
-    fn tail(&self, job: JobId) -> BoxFuture<'static, String> {
-        let directory = self.directory(&job);
-        Box::pin(async move { newest(directory).unwrap_or_default() })
-    }
-}
-
-/// Bytes of output that tell how a job ended.
-const TAIL: usize = 2 << 10;
-
-/// The newest output of the job in `directory`.
-fn newest(directory: PathBuf) -> io::Result<String> {
-    let mut tail = Vec::new();
-    let mut output = snapshot(directory, 0);
-    while let Some(chunk) = output.now()? {
-        tail.extend(chunk.bytes);
-        let surplus = tail.len().saturating_sub(TAIL);
-        tail.drain(..surplus);
-    }
-    Ok(String::from_utf8_lossy(&tail).into_owned())
-}
-
-/// A job's end as the log tells it.
-fn as_event(job: &JobId, ended: &Ended) -> JobEnded {
-    let job_id = job.to_string();
-    match ended {
-        Ended::Exit(record) => JobEnded {
-            job_id,
-            exit_code: record.status(),
-            output_bytes: record.output_bytes,
-            wall_ms: i64::try_from(record.wall_ms).unwrap_or(i64::MAX),
-            unknown: record.error.clone().unwrap_or_default(),
-            stopped: record.stopped,
-            timed_out: record.timed_out,
-        },
-        Ended::Unknown => JobEnded {
-            job_id,
-            unknown: "its keeper is gone and left no record".to_owned(),
-            ..JobEnded::default()
-        },
-    }
-}
-
 /// What a look at a job found.
 enum Attached {
-    Running(Connection),
+    Running { connection: Connection, pid: u32 },
     Ended(Box<ExitRecord>),
     Unknown,
     NeverStarted,
 }
 
-impl From<Connection> for Attached {
+impl Attached {
     /// The keeper may have died before its first word.
-    fn from(connection: Connection) -> Self {
+    fn of(connection: Connection, pid: u32) -> Self {
         let ended = connection.progress().borrow().ended.clone();
         match ended {
-            None => Self::Running(connection),
+            None => Self::Running { connection, pid },
             Some(Ended::Exit(record)) => Self::Ended(record),
             Some(Ended::Unknown) => Self::Unknown,
+        }
+    }
+}
+
+/// Waits for a job's end, and forgets that it runs. A keeper that is gone without a word has left what
+/// it made: that goes, too.
+async fn forget_at_end(jobs: Weak<Inner>, job: Job) {
+    let ended = job.wait_exit().await;
+    if let Some(jobs) = jobs.upgrade() {
+        lock(&jobs.running).remove(&job.id);
+        lock(&jobs.detached).remove(&job.id);
+    }
+    if ended == Ended::Unknown {
+        let removed = tokio::task::spawn_blocking(move || remnant::remove(&job.directory)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(job = %job.id, %error, "what a killed keeper left stays");
         }
     }
 }
@@ -471,131 +482,4 @@ fn unanswered(directory: &Path, error: io::Error) -> Result<Attached, JobError> 
         }
         JobState::Running(_) => Err(JobError::Files(error)),
     }
-}
-
-async fn stop(directory: &Path, connection: &Connection) -> Ended {
-    // On a connection of its own: the other one may be held up by input nobody reads. One that
-    // can't be made is that of a job that is about to end.
-    let asked = async {
-        let mut stream = connect(directory).await?;
-        stream
-            .write_all(&Request::Order(Order::Stop).encode())
-            .await?;
-        io::Result::Ok(stream)
-    };
-    let _open = asked.await;
-    connection.ended().await
-}
-
-/// One job that was running when it was last looked at. Cheap to clone; dropping it does nothing to
-/// the job.
-#[derive(Clone, Debug)]
-pub struct Job {
-    id: JobId,
-    session: SessionId,
-    directory: PathBuf,
-    connection: Connection,
-}
-
-impl Job {
-    /// Its name.
-    #[must_use]
-    pub fn id(&self) -> &JobId {
-        &self.id
-    }
-
-    /// The session it was started for.
-    #[must_use]
-    pub fn session(&self) -> &SessionId {
-        &self.session
-    }
-
-    /// What confines it, once that is known.
-    #[must_use]
-    pub fn report(&self) -> Option<Report> {
-        self.connection.progress().borrow().report.clone()
-    }
-
-    /// Bytes of output written so far, as far as this daemon has heard.
-    #[must_use]
-    pub fn output_bytes(&self) -> u64 {
-        self.connection.progress().borrow().bytes
-    }
-
-    /// How it ended, if it has.
-    #[must_use]
-    pub fn ended(&self) -> Option<Ended> {
-        self.connection.progress().borrow().ended.clone()
-    }
-
-    /// Reads its output from byte `offset` on, as it comes, until it has ended.
-    #[must_use]
-    pub fn follow(&self, offset: u64) -> Follow {
-        Follow::new(self.directory.clone(), offset, self.connection.progress())
-    }
-
-    /// Returns when nothing of it is left.
-    pub async fn wait_exit(&self) -> Ended {
-        self.connection.ended().await
-    }
-
-    /// Writes to its standard input. Returns when the keeper holds the bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`JobError::Denied`] when its input is closed; [`JobError::Gone`].
-    pub async fn write(&self, bytes: Vec<u8>) -> Result<(), JobError> {
-        // Far below what a frame may hold.
-        for part in bytes.chunks(1 << 20) {
-            self.connection.ask(Request::Write(part.to_vec())).await?;
-        }
-        Ok(())
-    }
-
-    /// Ends its standard input, after what was written before.
-    ///
-    /// # Errors
-    ///
-    /// [`JobError::Gone`].
-    pub async fn close_stdin(&self) -> Result<(), JobError> {
-        self.order(Order::CloseStdin).await
-    }
-
-    /// Sets the size of its terminal.
-    ///
-    /// # Errors
-    ///
-    /// [`JobError::Denied`] when it has none; [`JobError::Gone`].
-    pub async fn resize(&self, size: Size) -> Result<(), JobError> {
-        self.order(Order::Resize(size)).await
-    }
-
-    /// Sends a signal to all of its processes.
-    ///
-    /// # Errors
-    ///
-    /// [`JobError::Denied`] when there is no such signal; [`JobError::Gone`].
-    pub async fn signal(&self, signal: i32) -> Result<(), JobError> {
-        self.order(Order::Signal(signal)).await
-    }
-
-    async fn order(&self, order: Order) -> Result<(), JobError> {
-        self.connection.ask(Request::Order(order)).await
-    }
-
-    /// Ends it: SIGTERM, after five seconds SIGKILL. Returns when nothing of it is left.
-    pub async fn stop(&self) -> Ended {
-        stop(&self.directory, &self.connection).await
-    }
-}
-
-/// Reads the output of a job that has ended, or that runs on meanwhile, from byte `offset` up to
-/// what there is now.
-#[must_use]
-pub fn snapshot(directory: PathBuf, offset: u64) -> Follow {
-    let (_, progress) = watch::channel(Progress {
-        ended: Some(Ended::Unknown),
-        ..Progress::default()
-    });
-    Follow::new(directory, offset, progress)
 }

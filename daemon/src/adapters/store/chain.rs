@@ -30,6 +30,16 @@ impl Chain {
         link.copy_from_slice(&digest[..16]);
         Self(link)
     }
+
+    /// As it is kept outside the database.
+    pub(super) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// What [`as_bytes`](Self::as_bytes) gave.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
 }
 
 impl ToSql for Chain {

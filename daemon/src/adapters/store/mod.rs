@@ -3,14 +3,28 @@
 //! An event is written once, never changed, and carries a checksum chained to the one before it. The
 //! session's summary is written in the same transaction, so lists need no log. Writes are acknowledged
 //! after their commit: [`Durability::Plain`] survives `kill -9`, [`Durability::Barrier`] also a loss of
-//! power. Nothing here knows what an event means.
+//! power. Only the summary of a damaged session is made from what its events mean; nothing else here
+//! knows.
+//!
+//! SQLite misses most flipped bits, and a lost or flipped write-ahead log silently becomes a shorter
+//! history. So events have their [`chain`], rows of sessions a [checksum](row), and where each log ends is
+//! kept [outside](heads) too. The three are compared [when the store opens](opening), by each read, and
+//! for all of it by [`Store::verify`].
 
 mod chain;
+mod damage;
+mod deletion;
 mod error;
+mod gate;
+mod heads;
+mod opening;
 mod reader;
+mod replay;
+mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::{
@@ -22,13 +36,18 @@ use std::{
 use prost::Message as _;
 use quire_proto::{
     id::{RequestId, SessionId},
-    v1::{self, SessionState},
+    v1,
 };
+use rusqlite::Transaction;
 use tokio::sync::{Semaphore, oneshot};
 
+use damage::Damage;
 pub use error::StoreError;
+use gate::{Gate, Log};
 use reader::Readers;
-use writer::{Bodies, Message, Pending, Row, Write, Writer};
+use row::Row;
+pub use verify::{Finding, Pace, verify_file};
+use writer::{Bodies, Message, Pending, Write, Writer};
 
 /// Writes that may wait for the thread; the next one waits to be let in.
 const WAITING: usize = 256;
@@ -39,6 +58,14 @@ pub struct Store {
     writer: mpsc::Sender<Message>,
     waiting: Arc<Semaphore>,
     readers: Arc<Readers>,
+}
+
+/// A store that was opened.
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// What was damaged or lost, one sentence each with the session and the seq.
+    pub notices: Vec<String>,
 }
 
 /// What an acknowledged write survives.
@@ -55,7 +82,7 @@ pub enum Durability {
 pub struct Append {
     /// Whose log.
     pub session: SessionId,
-    /// Dense, and following the newest event. May be empty, to change the summary alone.
+    /// Dense, and following the newest event. Never empty: what has no seq could be lost unseen.
     pub events: Vec<v1::Event>,
     /// The session as these events leave it.
     pub summary: v1::Session,
@@ -94,27 +121,35 @@ impl Listing {
 
 impl Store {
     /// Opens the database at `path`, making it if there is none; its directory must exist. An older
-    /// schema is copied beside it and brought forward. Blocks for milliseconds.
+    /// schema is copied beside it and brought forward. What was damaged or lost is told, and made good where
+    /// that can be. Blocks for milliseconds.
     ///
     /// # Errors
     ///
     /// [`StoreError::Newer`], and then nothing was touched; [`StoreError::Unusable`],
     /// [`StoreError::Corrupt`], [`StoreError::Full`] or [`StoreError::Io`].
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = schema::open_writer(path)?;
+    pub fn open(path: &Path) -> Result<Opened, StoreError> {
+        let mut connection = schema::open_writer(path)?;
+        let found = opening::examine(&mut connection, path)?;
+        let gate = Arc::new(Gate::default());
+        let log = Log::new(path, Arc::clone(&gate));
         let (writer, inbox) = mpsc::channel();
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, inbox).run())
+            .spawn(move || Writer::new(connection, inbox, log, found.heads).run())
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),
             })?;
-        Ok(Self {
+        let store = Self {
             writer,
             waiting: Arc::new(Semaphore::new(WAITING)),
-            readers: Readers::new(path),
+            readers: Readers::new(path, gate, Damage::new(found.damaged)),
+        };
+        Ok(Opened {
+            store,
+            notices: found.notices,
         })
     }
 
@@ -129,7 +164,7 @@ impl Store {
     pub async fn append(&self, append: Append) -> Result<(), StoreError> {
         let write = Write::Append {
             bodies: bodies(&append.events),
-            row: row(&append.summary),
+            row: Row::of(&append.summary),
             session: append.session,
         };
         self.write(write, append.durability).await.map(|_id| ())
@@ -152,21 +187,41 @@ impl Store {
             session,
             request: request.as_str().to_owned(),
             bodies: bodies(events),
-            row: row(summary),
+            row: Row::of(summary),
         };
         self.write(write, Durability::Barrier).await
     }
 
-    /// Removes a session and its log, as a barrier.
+    /// Removes a session and its log, as a barrier, also a damaged one. Returns the id of the session that
+    /// was removed: that of an earlier one when the same request removed it; then nothing is written.
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append).
-    pub async fn delete(&self, session: &SessionId) -> Result<(), StoreError> {
+    pub async fn delete(
+        &self,
+        session: &SessionId,
+        request: &RequestId,
+    ) -> Result<SessionId, StoreError> {
         let write = Write::Delete {
             session: session.clone(),
+            request: request.clone(),
         };
-        self.write(write, Durability::Barrier).await.map(|_id| ())
+        let removed = self.write(write, Durability::Barrier).await?;
+        self.readers.damage().forget(&removed);
+        Ok(removed)
+    }
+
+    /// The session that a request removed in the last 30 days.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn deletion(&self, request: &RequestId) -> Result<Option<SessionId>, StoreError> {
+        let request = request.clone();
+        self.readers
+            .read(move |on| deletion::find(on, &request))
+            .await
     }
 
     /// Events after `after`, oldest first: at most `limit`, fewer when they are large, none only when
@@ -188,15 +243,13 @@ impl Store {
             .await
     }
 
-    /// Sessions, newest activity first.
+    /// Sessions, newest activity first, each with what is known of its damage.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`], [`StoreError::Io`] or [`StoreError::Closed`].
     pub async fn sessions(&self, listing: Listing) -> Result<Vec<v1::Session>, StoreError> {
-        self.readers
-            .read(move |on| reader::sessions(on, &listing))
-            .await
+        self.marked(move |on| reader::sessions(on, &listing)).await
     }
 
     /// One session by its whole id.
@@ -206,7 +259,19 @@ impl Store {
     /// As [`sessions`](Self::sessions).
     pub async fn session(&self, id: &SessionId) -> Result<Option<v1::Session>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |on| reader::session(on, &id)).await
+        let found = self.marked(move |on| Ok(reader::session(on, &id)?.into_iter().collect()));
+        Ok(found.await?.pop())
+    }
+
+    /// Whether a session has that id, or had it until it was deleted in the last 30 days: a new one of that
+    /// name would be taken for the deleted one.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn is_taken(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |on| reader::is_taken(on, &id)).await
     }
 
     /// Sessions that `name` may mean: an id, the beginning of one, a whole title, or `@last` for the
@@ -217,7 +282,7 @@ impl Store {
     /// As [`sessions`](Self::sessions).
     pub async fn find(&self, name: &str) -> Result<Vec<v1::Session>, StoreError> {
         let name = name.to_owned();
-        self.readers.read(move |on| reader::find(on, &name)).await
+        self.marked(move |on| reader::find(on, &name)).await
     }
 
     /// Sessions whose summary tells of a turn not ended, of queued prompts or of jobs that run, longest
@@ -246,6 +311,15 @@ impl Store {
         answer.await.unwrap_or(Ok(()))
     }
 
+    async fn marked<F>(&self, query: F) -> Result<Vec<v1::Session>, StoreError>
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<v1::Session>, StoreError> + Send + 'static,
+    {
+        let mut sessions = self.readers.read(query).await?;
+        self.readers.damage().mark(&mut sessions);
+        Ok(sessions)
+    }
+
     async fn write(&self, write: Write, durability: Durability) -> Result<SessionId, StoreError> {
         let permit = Arc::clone(&self.waiting)
             .acquire_owned()
@@ -268,22 +342,4 @@ impl Store {
 fn bodies(events: &[v1::Event]) -> Bodies {
     let body = |event: &v1::Event| (event.seq, event.encode_to_vec());
     events.iter().map(body).collect()
-}
-
-fn row(summary: &v1::Session) -> Row {
-    let unfinished_state = matches!(
-        summary.state(),
-        SessionState::Running | SessionState::NeedsApproval | SessionState::Suspended
-    );
-    Row {
-        title: summary.title.clone(),
-        workspace: summary.workspace.clone(),
-        active_ms: summary.active_ms,
-        archived: summary.archived,
-        unfinished: unfinished_state
-            || summary.running_turn != 0
-            || summary.queued_prompts != 0
-            || summary.running_jobs != 0,
-        summary: summary.encode_to_vec(),
-    }
 }

@@ -21,7 +21,7 @@ use quire_proto::{
 use quire_sandbox::{
     environment,
     report::Report,
-    spec::{JobSpec, Limits, Profile, Size, Stdin},
+    spec::{JobSpec, Label, Lifetime, Limits, Profile, Size, Stdin},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -87,6 +87,8 @@ struct Arguments {
     max_output_tokens: Option<usize>,
     #[serde(default)]
     tty: bool,
+    #[serde(default)]
+    lifetime: Lifetime,
 }
 
 /// A command that may be started.
@@ -111,7 +113,8 @@ impl Tool for ExecCommand {
                     "yield_time_ms": {"type": "integer", "description": "250 to 30000, default 10000"},
                     "timeout_ms": {"type": "integer", "description": "kill it after this"},
                     "max_output_tokens": {"type": "integer", "description": "default 10000; the middle is cut"},
-                    "tty": {"type": "boolean", "description": "needed to write to it later"}
+                    "tty": {"type": "boolean", "description": "needed to write to it later"},
+                    "lifetime": {"enum": ["turn", "session", "detached"], "description": "default session"}
                 },
                 "required": ["cmd"]
             })),
@@ -218,6 +221,11 @@ fn plan(shared: &Shared, arguments: Arguments, place: &Place, job: JobId) -> Res
     }
     let spec = JobSpec {
         directory: PathBuf::new(),
+        label: Label {
+            session: place.session.to_string(),
+            command: arguments.cmd.clone(),
+            lifetime: arguments.lifetime,
+        },
         argv: vec![shell().to_owned(), "-c".to_owned(), arguments.cmd.clone()],
         cwd,
         environment,
@@ -297,7 +305,14 @@ impl Shared {
         }
     }
 
+    /// Goes on with a job that was started before, which the log may not tell.
     async fn go_on(&self, run: &Run, adopted: Adopted, live: &Live) -> Finished {
+        let report = match &adopted {
+            Adopted::Running(job) => job.report().unwrap_or_default(),
+            Adopted::Ended(record) => record.report.clone(),
+            Adopted::Unknown | Adopted::NeverStarted => Report::default(),
+        };
+        (live.started)(started(run, live, report));
         match adopted {
             Adopted::Running(job) => self.wait(run, &job, live).await,
             Adopted::Ended(record) => {
@@ -333,8 +348,16 @@ fn started(run: &Run, live: &Live, report: Report) -> JobStarted {
         command: run.command.clone(),
         cwd: run.spec.cwd.display().to_string(),
         profile: Some(told(&run.spec.profile, report)),
-        lifetime: JobLifetime::Session.into(),
+        lifetime: on_the_wire(run.spec.label.lifetime).into(),
         pty: run.spec.pty.is_some(),
+    }
+}
+
+fn on_the_wire(lifetime: Lifetime) -> JobLifetime {
+    match lifetime {
+        Lifetime::Turn => JobLifetime::Turn,
+        Lifetime::Session => JobLifetime::Session,
+        Lifetime::Detached => JobLifetime::Detached,
     }
 }
 

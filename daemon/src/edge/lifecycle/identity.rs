@@ -13,8 +13,9 @@ use std::{
 };
 
 use quire_proto::{
-    PROTOCOL, TOKEN_KEY,
+    TOKEN_KEY,
     home::{DaemonRecord, Home},
+    protocol, version,
 };
 use tonic::{Code, Status, codegen::http::HeaderMap};
 
@@ -47,14 +48,15 @@ impl Instance {
     }
 
     fn record(&self) -> DaemonRecord {
+        let protocol = protocol();
         DaemonRecord {
             pid: self.pid,
             start_time: start_time().unwrap_or(0),
             boot_id: boot_id(),
             instance_id: self.id.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            protocol_min: PROTOCOL.min,
-            protocol_max: PROTOCOL.max,
+            version: version().into(),
+            protocol_min: protocol.min,
+            protocol_max: protocol.max,
             socket: self.socket.clone(),
         }
     }

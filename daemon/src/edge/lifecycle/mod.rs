@@ -11,6 +11,7 @@ mod directory;
 mod error;
 mod identity;
 mod idle;
+mod inspection;
 mod lock;
 mod logs;
 mod notices;
@@ -38,7 +39,7 @@ pub use routes::{Route, Routes};
 pub use shutdown::ShutdownHandle;
 use socket::Socket;
 
-use crate::adapters::store::Store;
+use crate::adapters::store::{self, Store};
 
 /// Largest message a server should take, in bytes; for `max_decoding_message_size`.
 pub const MESSAGE_MAX: usize = 8 << 20;
@@ -177,7 +178,7 @@ impl Opened {
         let shutdown = ShutdownHandle::new();
         shutdown.listen_to_signals().map_err(StartError::System)?;
         let files = Files::clear(&home);
-        let store = Store::open(&home.database())?;
+        let store::Opened { store, notices } = Store::open(&home.database())?;
         let socket = socket::listen(&home)?;
         let token = files.write_token()?;
         let start = Start {
@@ -188,6 +189,9 @@ impl Opened {
             connections: Connections::default(),
             notices: Notices::default(),
         };
+        notices
+            .into_iter()
+            .for_each(|notice| start.notices.add(notice));
         let served = open(start.clone()).await.map_err(StartError::Open)?;
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         Ok(Self {
@@ -209,10 +213,12 @@ impl Opened {
         } = &self.start;
         tracing::info!(
             pid = instance.pid,
-            version = env!("CARGO_PKG_VERSION"),
+            version = %quire_proto::version(),
             "ready"
         );
         readiness.ready();
+        let inspection = inspection::run(self.start.store.clone(), self.start.notices.clone());
+        tokio::spawn(inspection);
 
         let engine = self.served.engine.clone();
         let connections = self.start.connections.clone();

@@ -1,36 +1,32 @@
 //! `JobService`.
 
+mod known;
+
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream};
-use quire_proto::{
-    id::{JobId, SessionId},
-    v1::{
-        Job, JobServiceDetachRequest, JobServiceDetachResponse, JobServiceGetRequest,
-        JobServiceGetResponse, JobServiceListRequest, JobServiceListResponse,
-        JobServiceReadOutputRequest, JobServiceReadOutputResponse, JobServiceResizeRequest,
-        JobServiceResizeResponse, JobServiceSignalRequest, JobServiceSignalResponse,
-        JobServiceStartRequest, JobServiceStartResponse, JobServiceWaitRequest,
-        JobServiceWaitResponse, JobServiceWriteRequest, JobServiceWriteResponse, JobState,
-        OutputStream, job_service_server::JobService,
-    },
+use quire_proto::v1::{
+    Job, JobServiceDetachRequest, JobServiceDetachResponse, JobServiceGetRequest,
+    JobServiceGetResponse, JobServiceListRequest, JobServiceListResponse,
+    JobServiceReadOutputRequest, JobServiceReadOutputResponse, JobServiceResizeRequest,
+    JobServiceResizeResponse, JobServiceSignalRequest, JobServiceSignalResponse,
+    JobServiceStartRequest, JobServiceStartResponse, JobServiceWaitRequest, JobServiceWaitResponse,
+    JobServiceWriteRequest, JobServiceWriteResponse, JobState, OutputStream,
+    job_service_server::JobService,
 };
 use tonic::{Code, Request, Response, Status};
 
+use self::known::{names, refused};
 use super::{
     Services,
-    refusals::{bad_id, invalid, not_yet},
+    refusals::{invalid, not_yet},
+    turn::carried_out,
 };
 use crate::{
-    adapters::{
-        jobs::{Adopted, Follow, JobError, snapshot},
-        store::Listing,
-    },
+    adapters::jobs::{Adopted, Follow, JobError, snapshot},
     edge::status::refuse,
 };
-
-/// Sessions whose jobs `List` looks through when none is named.
-const SESSIONS: u32 = 200;
+use quire_sandbox::spec::Size;
 
 #[tonic::async_trait]
 impl JobService for Services {
@@ -57,7 +53,8 @@ impl JobService for Services {
         let mut jobs = if request.session.is_empty() {
             self.all_jobs().await?
         } else {
-            self.session(&request.session).await?.look().await?.jobs
+            let session = self.session(&request.session).await?;
+            self.jobs_of(session.id()).await?
         };
         jobs.retain(|job| request.include_ended || job.state() == JobState::Running);
         Ok(Response::new(JobServiceListResponse { jobs }))
@@ -104,7 +101,7 @@ impl JobService for Services {
         &self,
         request: Request<JobServiceSignalRequest>,
     ) -> Result<Response<JobServiceSignalResponse>, Status> {
-        self.caller(&request, &request.get_ref().request_id)?;
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
         let request = request.into_inner();
         let job = self.running(&request.job).await?;
         if !(1..=64).contains(&request.signal) {
@@ -113,7 +110,10 @@ impl JobService for Services {
                 request.signal
             )));
         }
-        job.signal(request.signal).await.map_err(refused)?;
+        let id = asked_by(&caller.request_id);
+        job.signal(Some(&id), request.signal)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(JobServiceSignalResponse {}))
     }
 
@@ -131,8 +131,13 @@ impl JobService for Services {
         } = request.into_inner();
         let job = self.job(&job).await?;
         let (session, id) = names(&job)?;
-        let handle = self.sessions.open(&session).await?;
-        if let Some(told) = handle.told_output(&id).await? {
+        let told = if self.session_exists(&session).await? {
+            let handle = self.sessions.open(&session).await?;
+            handle.told_output(&id).await?
+        } else {
+            None
+        };
+        if let Some(told) = told {
             return Ok(Response::new(Box::pin(stream::iter(
                 from_log(&told, offset).into_iter().map(Ok),
             ))));
@@ -148,95 +153,80 @@ impl JobService for Services {
         &self,
         request: Request<JobServiceWriteRequest>,
     ) -> Result<Response<JobServiceWriteResponse>, Status> {
-        self.caller(&request, &request.get_ref().request_id)?;
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
         let request = request.into_inner();
         let job = self.running(&request.job).await?;
-        if !request.data.is_empty() {
-            job.write(request.data).await.map_err(refused)?;
-        }
-        if request.close {
-            job.close_stdin().await.map_err(refused)?;
-        }
+        let id = asked_by(&caller.request_id);
+        let written = async move {
+            job.write(Some(&id), &request.data).await?;
+            if request.close {
+                job.close_stdin().await?;
+            }
+            Ok(())
+        };
+        to_its_end(written).await?;
         Ok(Response::new(JobServiceWriteResponse {}))
     }
 
     async fn resize(
         &self,
-        _request: Request<JobServiceResizeRequest>,
+        request: Request<JobServiceResizeRequest>,
     ) -> Result<Response<JobServiceResizeResponse>, Status> {
-        Err(not_yet("resizing a job's terminal"))
+        self.caller(&request, &request.get_ref().request_id)?;
+        let request = request.into_inner();
+        let size = Size {
+            columns: characters(request.columns)?,
+            rows: characters(request.rows)?,
+        };
+        let job = self.running(&request.job).await?;
+        job.resize(size).await.map_err(refused)?;
+        Ok(Response::new(JobServiceResizeResponse {}))
     }
 
     async fn detach(
         &self,
-        _request: Request<JobServiceDetachRequest>,
+        request: Request<JobServiceDetachRequest>,
     ) -> Result<Response<JobServiceDetachResponse>, Status> {
-        Err(not_yet("detaching a job"))
-    }
-}
-
-impl Services {
-    async fn all_jobs(&self) -> Result<Vec<Job>, Status> {
-        let listing = Listing {
-            include_archived: true,
-            ..Listing::newest(SESSIONS)
-        };
-        let mut jobs = Vec::new();
-        for session in self.sessions.list(listing).await? {
-            let id: SessionId = session.id.parse().map_err(bad_id)?;
-            jobs.extend(self.sessions.open(&id).await?.look().await?.jobs);
-        }
-        Ok(jobs)
-    }
-
-    /// The job that `name` means: an id or a unique prefix of one.
-    async fn job(&self, name: &str) -> Result<Job, Status> {
-        if name.is_empty() {
-            return Err(invalid("`job` is missing: give an id or a unique prefix"));
-        }
-        let mut found = self.all_jobs().await?;
-        found.retain(|job| job.id.starts_with(name));
-        match found.len() {
-            0 => {
-                let message = format!("no job `{name}`: `quire jobs` lists them");
-                Err(refuse(Code::NotFound, "NOT_FOUND", message))
-            }
-            1 => Ok(found.remove(0)),
-            _ => Err(refuse(
-                Code::InvalidArgument,
-                "AMBIGUOUS",
-                format!("`{name}` begins several jobs' ids"),
-            )),
-        }
-    }
-
-    async fn running(&self, name: &str) -> Result<crate::adapters::jobs::Job, Status> {
-        let job = self.job(name).await?;
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let job = self.job(&request.get_ref().job).await?;
         let (session, id) = names(&job)?;
-        match self.jobs.adopt(&session, &id).await {
-            Ok(Adopted::Running(running)) => Ok(running),
-            Ok(_) => Err(refused(JobError::Gone)),
-            Err(error) => Err(refused(error)),
-        }
+        let job = if self.session_exists(&session).await? {
+            let handle = self.sessions.open(&session).await?;
+            carried_out(async move { handle.detach(caller, id).await }).await?
+        } else {
+            // Nothing else outlives its session.
+            job
+        };
+        Ok(Response::new(JobServiceDetachResponse { job: Some(job) }))
     }
 }
 
-fn names(job: &Job) -> Result<(SessionId, JobId), Status> {
-    Ok((
-        job.session_id.parse().map_err(bad_id)?,
-        job.id.parse().map_err(bad_id)?,
-    ))
+/// What a keeper knows a client's request by.
+fn asked_by(request_id: &str) -> String {
+    format!("request-{request_id}")
 }
 
-fn refused(error: JobError) -> Status {
-    let (code, reason) = match &error {
-        JobError::Gone | JobError::Denied(_) => (Code::FailedPrecondition, "JOB_ENDED"),
-        JobError::AlreadyStarted
-        | JobError::Spawn { .. }
-        | JobError::Refused(_)
-        | JobError::Files(_) => (Code::Internal, "JOB"),
-    };
-    refuse(code, reason, error.to_string())
+/// A length of a terminal's side.
+fn characters(count: u32) -> Result<u16, Status> {
+    match u16::try_from(count) {
+        Ok(count @ 1..) => Ok(count),
+        Ok(0) | Err(_) => Err(invalid(format!(
+            "{count} is no size of a terminal: give `columns` and `rows` from 1 to 65535"
+        ))),
+    }
+}
+
+/// Runs to its end even if the caller leaves.
+async fn to_its_end(
+    asked: impl Future<Output = Result<(), JobError>> + Send + 'static,
+) -> Result<(), Status> {
+    match tokio::spawn(asked).await {
+        Ok(answer) => answer.map_err(refused),
+        Err(error) => {
+            tracing::error!(%error, "a request to a job panicked");
+            Err(refused(JobError::Gone))
+        }
+    }
 }
 
 fn pieces(output: Follow) -> impl Stream<Item = Result<JobServiceReadOutputResponse, Status>> {

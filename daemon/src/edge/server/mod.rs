@@ -3,6 +3,8 @@
 mod approval;
 mod clients;
 mod daemon;
+mod export;
+mod import;
 mod job;
 mod refusals;
 mod session;
@@ -46,6 +48,8 @@ pub struct Services {
     jobs: Jobs,
     sandbox: SandboxReport,
     start: Start,
+    /// Held while an import takes a name.
+    importing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Services {
@@ -65,6 +69,7 @@ impl Services {
             jobs,
             sandbox,
             start,
+            importing: Arc::default(),
         }
     }
 

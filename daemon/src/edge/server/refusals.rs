@@ -67,6 +67,8 @@ impl From<Refusal> for Status {
             Refusal::ManyApprovals(_) => refuse(Code::InvalidArgument, "AMBIGUOUS", message),
             Refusal::NoRule => refuse(Code::FailedPrecondition, "NO_RULE", message),
             Refusal::Running { .. } => refuse(Code::FailedPrecondition, "BUSY", message),
+            Refusal::NoJob(_) => refuse(Code::NotFound, "NOT_FOUND", message),
+            Refusal::NotDetached(_) => refuse(Code::FailedPrecondition, "NOT_DETACHED", message),
             Refusal::NotQueued => refuse(Code::NotFound, "NOT_QUEUED", message),
             Refusal::Store(error) => error.into(),
             Refusal::Closed => refuse(Code::Unavailable, "CLOSED", message),

@@ -2,11 +2,11 @@
 
 use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt as _};
 use quire_proto::{
-    id::SessionId,
+    id::{RequestId, SessionId},
     v1::{
-        ApprovePolicy, ClientWorld, Job, JobState, SandboxMode, Session, SessionCreated,
+        ApprovePolicy, ClientWorld, Job, JobLifetime, SandboxMode, Session, SessionCreated,
         SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
         SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
         SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
@@ -178,17 +178,25 @@ impl SessionService for Services {
         &self,
         request: Request<SessionServiceDeleteRequest>,
     ) -> Result<Response<SessionServiceDeleteResponse>, Status> {
-        self.caller(&request, &request.get_ref().request_id)?;
-        let handle = self.session(&request.get_ref().session).await?;
-        let jobs = handle.look().await?.jobs;
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let request_id: RequestId = caller.request_id.parse().map_err(bad_id)?;
+        if self.sessions.store().deletion(&request_id).await?.is_some() {
+            return Ok(Response::new(SessionServiceDeleteResponse {}));
+        }
+        let handle = match self.session(&request.get_ref().session).await {
+            Ok(handle) => handle,
+            Err(refused) => {
+                self.delete_unopened(&request.get_ref().session, &request_id, refused)
+                    .await?;
+                return Ok(Response::new(SessionServiceDeleteResponse {}));
+            }
+        };
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
-            sessions.delete(&handle).await?;
-            for job in jobs.iter().filter(|job| job.state() == JobState::Running) {
-                if let Ok(id) = job.id.parse() {
-                    sessions.world().jobs.stop(id).await;
-                }
-            }
+            let Some(mut jobs) = sessions.delete(&handle, &request_id).await? else {
+                return Ok(());
+            };
+            jobs.retain(|job| job.lifetime() != JobLifetime::Detached);
             forget(&kept, handle.id(), &jobs);
             Ok(())
         })
@@ -208,16 +216,17 @@ impl SessionService for Services {
 
     async fn export(
         &self,
-        _request: Request<SessionServiceExportRequest>,
+        request: Request<SessionServiceExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        Err(not_yet("exporting a session"))
+        let pieces = self.export_session(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(pieces)))
     }
 
     async fn import(
         &self,
-        _request: Request<tonic::Streaming<SessionServiceImportRequest>>,
+        request: Request<tonic::Streaming<SessionServiceImportRequest>>,
     ) -> Result<Response<SessionServiceImportResponse>, Status> {
-        Err(not_yet("importing a session"))
+        Ok(Response::new(self.import_session(request).await?))
     }
 
     type WatchStream =
@@ -247,6 +256,16 @@ impl SessionService for Services {
         let heartbeat = Duration::from_millis(heartbeat.into());
         let store = self.sessions.store().clone();
         let updates = watch(handle, store, request.after, client, heartbeat);
+        let shutdown = self.start.shutdown.clone();
+        // An end that was asked for is told from a session that closed: nobody need worry about it.
+        let updates = updates.map_err(move |status| match shutdown.is_draining() {
+            true => refuse(
+                Code::Unavailable,
+                "DRAINING",
+                "the daemon ends: watch the next one from your cursor",
+            ),
+            false => status,
+        });
         Ok(Response::new(Box::pin(updates)))
     }
 
@@ -274,6 +293,28 @@ impl SessionService for Services {
 }
 
 impl Services {
+    /// Removes a session that could not be opened because its log is damaged; its jobs are not known.
+    /// Otherwise it stays `refused`, unless the same request has removed the session meanwhile.
+    async fn delete_unopened(
+        &self,
+        name: &str,
+        request: &RequestId,
+        refused: Status,
+    ) -> Result<(), Status> {
+        let store = self.sessions.store();
+        if store.deletion(request).await?.is_some() {
+            return Ok(());
+        }
+        match store.find(name).await?.as_slice() {
+            [session] if !name.is_empty() && session.damaged_seq != 0 => {
+                let id = session.id.parse().map_err(bad_id)?;
+                store.delete(&id, request).await?;
+                Ok(())
+            }
+            _ => Err(refused),
+        }
+    }
+
     /// One field of an update mask.
     async fn change_field(
         &self,
@@ -320,13 +361,17 @@ fn forget(kept: &Jobs, session: &SessionId, jobs: &[Job]) {
             tracing::warn!(%job, %error, "the files of a job stay");
         }
     }
+    // A detached job still uses them; the next start finds them.
+    if !kept.of_session(session).is_empty() {
+        return;
+    }
     if let Err(error) = kept.forget_scratch(session) {
         tracing::warn!(%session, %error, "the scratch files of a session stay");
     }
 }
 
 /// The world that a client describes, as sessions keep it.
-fn surroundings(world: &ClientWorld) -> Surroundings {
+pub(super) fn surroundings(world: &ClientWorld) -> Surroundings {
     let environment = world
         .environment
         .iter()
@@ -338,7 +383,7 @@ fn surroundings(world: &ClientWorld) -> Surroundings {
     }
 }
 
-fn directory(field: &str, path: &str) -> Result<(), Status> {
+pub(super) fn directory(field: &str, path: &str) -> Result<(), Status> {
     let path = Path::new(path);
     if !path.is_absolute() {
         return Err(invalid(format!(

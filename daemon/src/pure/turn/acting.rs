@@ -152,7 +152,7 @@ impl Turn {
             reason: verdict.reason,
             rule: verdict.rule,
             files: look.preview.clone(),
-            requested_ms: self.now_ms,
+            requested_ms: self.now.wall_ms,
             answer: None,
         };
         // The intent is written when the call really begins.
@@ -327,14 +327,7 @@ impl Turn {
                     continue;
                 }
                 CallPhase::Asking(approval) => {
-                    let answer = ApprovalAnswer {
-                        verdict: ApprovalVerdict::Deny.into(),
-                        message: "the turn was interrupted".to_owned(),
-                        decided_ms: self.now_ms,
-                        automatic: true,
-                        ..ApprovalAnswer::default()
-                    };
-                    self.append_decision(*approval, &answer, String::new(), effects);
+                    self.withdraw(*approval, "the turn was interrupted", effects);
                 }
                 CallPhase::Waiting | CallPhase::Preparing { .. } => {}
             }
@@ -350,6 +343,18 @@ impl Turn {
         if !running {
             self.end(StopReason::Interrupted, None, effects);
         }
+    }
+
+    /// Answers an approval that nobody will be asked any more.
+    pub(super) fn withdraw(&self, approval: ApprovalId, why: &str, effects: &mut Vec<Effect>) {
+        let answer = ApprovalAnswer {
+            verdict: ApprovalVerdict::Deny.into(),
+            message: why.to_owned(),
+            decided_ms: self.now.wall_ms,
+            automatic: true,
+            ..ApprovalAnswer::default()
+        };
+        self.append_decision(approval, &answer, String::new(), effects);
     }
 
     fn call_phase(&self, item: ItemId) -> Option<&CallPhase> {
@@ -379,7 +384,7 @@ impl Turn {
 }
 
 /// An ending with a text and nothing else.
-fn ending(status: OutcomeStatus, text: impl Into<String>) -> Ending {
+pub(super) fn ending(status: OutcomeStatus, text: impl Into<String>) -> Ending {
     let outcome = Outcome {
         status: status.into(),
         text: text.into(),
@@ -441,7 +446,7 @@ fn ended_call(
     Some(ended_item(turn, transcript.item(item)?.clone(), ending))
 }
 
-fn ended_item(turn: &Turn, mut item: Item, ending: &Ending) -> Effect {
+pub(super) fn ended_item(turn: &Turn, mut item: Item, ending: &Ending) -> Effect {
     if let Some(Kind::ToolCall(call)) = &mut item.kind {
         call.outcome = Some(ending.outcome.clone());
     }

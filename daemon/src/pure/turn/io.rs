@@ -5,12 +5,21 @@ use std::time::Duration;
 use quire_proto::{
     id::{ApprovalId, ItemId},
     v1::{
-        Access, ActivityKind, ApprovalAnswer, ClientRef, FileChange, Intent, Outcome, QueuedPrompt,
-        Rule, event::Body, item,
+        Access, ActivityKind, ApprovalAnswer, ClientRef, FileChange, Intent, Outcome, PromptItem,
+        QueuedPrompt, Rule, event::Body, item,
     },
 };
 
 use crate::pure::sample::{Call, Delta, SampleError};
+
+/// The time, by two clocks: one may jump, the other only runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch, for people. Set back and forth; nothing is measured by it.
+    pub wall_ms: i64,
+    /// Since some moment before the turn began. Every duration is measured by it.
+    pub steady: Duration,
+}
 
 /// What a tool says about a call before it runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -168,8 +177,10 @@ pub struct Beginning {
     /// Told to the model before the prompt: environment and instructions of the repository, when
     /// they were not told before.
     pub preamble: Option<String>,
+    /// Ends of background jobs that the model was not told of yet. They come before the prompt.
+    pub ends: Vec<PromptItem>,
     /// Most requests to the model.
     pub max_samples: u64,
-    /// Milliseconds since the Unix epoch.
-    pub now_ms: i64,
+    /// The time.
+    pub now: Now,
 }

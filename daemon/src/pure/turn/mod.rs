@@ -14,7 +14,7 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
@@ -26,7 +26,7 @@ use quire_proto::{
 };
 
 use super::transcript::Transcript;
-pub use io::{Beginning, Effect, Ending, Entry, Input, Look};
+pub use io::{Beginning, Effect, Ending, Entry, Input, Look, Now};
 use sampling::Answer;
 
 /// Most requests to the model in one turn, unless configured otherwise.
@@ -35,8 +35,11 @@ pub const MAX_SAMPLES: u64 = 200;
 /// Calls that run side by side at most.
 pub const MAX_BESIDE: usize = 8;
 
+/// Daemons in a row that may end while the turn waits for the model, before it is left suspended.
+pub const MAX_DEATHS: u32 = 3;
+
 /// One turn of a session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Turn {
     id: TurnId,
     phase: Phase,
@@ -47,18 +50,18 @@ pub struct Turn {
     empty_answers: u32,
     /// Requests made for this answer that failed.
     failed: u32,
-    /// When the first request for this answer was made.
-    asked_ms: i64,
+    /// When the first request for this answer was made, by the steady clock.
+    asked: Duration,
     interrupted: bool,
     /// No sample has succeeded since a daemon took this turn over from a dead one.
     taken_over: bool,
     next_item: ItemId,
     next_approval: ApprovalId,
-    now_ms: i64,
+    now: Now,
 }
 
 /// What the turn waits for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// The model is asked, or answers.
     Sampling(Box<Answer>),
@@ -100,7 +103,7 @@ impl Turn {
     #[must_use]
     pub fn begin(transcript: &Transcript, beginning: Beginning) -> (Self, Vec<Effect>) {
         let mut turn = Self::idle(transcript, transcript.next_turn(), beginning.max_samples);
-        turn.now_ms = beginning.now_ms;
+        turn.now = beginning.now;
         let QueuedPrompt {
             prompt,
             request_id,
@@ -125,6 +128,9 @@ impl Turn {
             };
             effects.push(turn.complete_new(item::Kind::Notice(notice)));
         }
+        for end in beginning.ends {
+            effects.push(turn.complete_new(item::Kind::Prompt(end)));
+        }
         let body = turn.completed(item::Kind::Prompt(prompt.unwrap_or_default()));
         effects.push(Effect::append(Entry {
             body,
@@ -143,12 +149,12 @@ impl Turn {
             max_samples,
             empty_answers: 0,
             failed: 0,
-            asked_ms: 0,
+            asked: Duration::ZERO,
             interrupted: false,
             taken_over: false,
             next_item: transcript.next_item(),
             next_approval: transcript.next_approval(),
-            now_ms: 0,
+            now: Now::default(),
         }
     }
 
@@ -166,8 +172,8 @@ impl Turn {
 
     /// Takes what happened and says what to do, in order.
     #[must_use]
-    pub fn step(&mut self, transcript: &Transcript, now_ms: i64, input: Input) -> Vec<Effect> {
-        self.now_ms = now_ms;
+    pub fn step(&mut self, transcript: &Transcript, now: Now, input: Input) -> Vec<Effect> {
+        self.now = now;
         self.next_item = transcript.next_item();
         self.next_approval = transcript.next_approval();
         let mut effects = Vec::new();
@@ -176,8 +182,7 @@ impl Turn {
             Input::SampleFailed { error, dice } => self.sample_failed(&error, dice, &mut effects),
             Input::Waited if matches!(self.phase, Phase::Backoff) => self.ask(&mut effects),
             Input::Continue if matches!(self.phase, Phase::Suspended) => {
-                self.take_steers(transcript, &mut effects);
-                self.ask(&mut effects);
+                self.send_on(transcript, &mut effects);
             }
             Input::Waited | Input::Continue => {}
             Input::Prepared { item, look } => self.prepared(transcript, item, look, &mut effects),
@@ -215,7 +220,7 @@ impl Turn {
     fn ask(&mut self, effects: &mut Vec<Effect>) {
         self.phase = Phase::Sampling(Box::default());
         if self.failed == 0 {
-            self.asked_ms = self.now_ms;
+            self.asked = self.now.steady;
         }
         effects.push(Effect::Activity(ActivityKind::Asking, String::new()));
         effects.push(Effect::Sample);
@@ -268,7 +273,11 @@ impl Turn {
                 self.end(StopReason::Interrupted, None, effects);
             }
             Phase::Acting(calls) => self.stop_calls(transcript, calls, effects),
-            Phase::Backoff | Phase::Suspended => self.end(StopReason::Interrupted, None, effects),
+            Phase::Backoff => self.end(StopReason::Interrupted, None, effects),
+            Phase::Suspended => {
+                let calls = self.calls_left(transcript);
+                self.stop_calls(transcript, calls, effects);
+            }
             Phase::Ended => {}
         }
     }
@@ -314,13 +323,13 @@ impl Turn {
         let ended_ms = if status == ItemStatus::Growing {
             0
         } else {
-            self.now_ms
+            self.now.wall_ms
         };
         Item {
             id: id.get(),
             turn: self.id.get(),
             status: status.into(),
-            started_ms: self.now_ms,
+            started_ms: self.now.wall_ms,
             ended_ms,
             kind: Some(kind),
         }
@@ -330,7 +339,7 @@ impl Turn {
     fn settle(&self, item: Item, status: ItemStatus) -> Effect {
         let item = Item {
             status: status.into(),
-            ended_ms: self.now_ms,
+            ended_ms: self.now.wall_ms,
             ..item
         };
         Effect::append(Body::ItemCompleted(ItemCompleted { item: Some(item) }))

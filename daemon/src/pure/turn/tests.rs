@@ -1,11 +1,16 @@
 //! Turns played through without a daemon: inputs in, effects out, as lines to compare.
 
-use std::collections::BTreeMap;
+mod lost;
+mod play;
+mod resume;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use quire_proto::v1::{
-    Access, ApprovalAnswer, ApprovalVerdict, ArgumentsKind, Decision, Event, Intent, Outcome,
-    OutcomeStatus, Policy, PromptItem, PromptMode, PromptQueued, QueuedPrompt, Rule, SandboxMode,
-    SessionCreated, StopReason, Usage, event::Body, item::Kind,
+    Access, ApprovalAnswer, ApprovalVerdict, ArgumentsKind, Decision, Event, EventLost, Intent,
+    JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, PromptItem, PromptMode, PromptQueued,
+    QueuedPrompt, Rule, SandboxMode, SessionCreated, SessionState, StopReason, Usage, event::Body,
+    item::Kind,
 };
 
 use super::{resume::Remains, *};
@@ -13,311 +18,26 @@ use crate::pure::{
     request::{Frame, request},
     sample::{Call, Delta, SampleError, SampleErrorKind, Stop},
 };
+use play::*;
 
-/// A session played through by hand.
-struct Play {
-    transcript: Transcript,
-    turn: Turn,
-}
-
-impl Play {
-    fn begin(prompt: &str) -> (Self, Vec<String>) {
-        let mut transcript = Transcript::of("test");
-        let rule = |prefix: &str, decision: Decision| Rule {
-            prefix: vec![prefix.to_owned()],
-            decision: decision.into(),
-            reason: "a rule says so".to_owned(),
-        };
-        let policy = Policy {
-            sandbox: SandboxMode::WorkspaceWrite.into(),
-            approve: quire_proto::v1::ApprovePolicy::OnRequest.into(),
-            rules: vec![rule("ask", Decision::Ask), rule("deny", Decision::Deny)],
-            ..Policy::default()
-        };
-        let created = SessionCreated {
-            workspace: "/w".to_owned(),
-            cwd: "/w".to_owned(),
-            model: "p/m".to_owned(),
-            policy: Some(policy),
-            ..SessionCreated::default()
-        };
-        record(&mut transcript, Body::SessionCreated(created).into());
-        let prompt = QueuedPrompt {
-            request_id: "r1".to_owned(),
-            prompt: Some(PromptItem {
-                text: prompt.to_owned(),
-                ..PromptItem::default()
-            }),
-            ..QueuedPrompt::default()
-        };
-        let beginning = Beginning {
-            prompt,
-            preamble: None,
-            max_samples: 5,
-            now_ms: 1,
-        };
-        let (turn, effects) = Turn::begin(&transcript, beginning);
-        let mut play = Self { transcript, turn };
-        let lines = play.carry_out(effects);
-        (play, lines)
-    }
-
-    fn step(&mut self, input: Input) -> Vec<String> {
-        let effects = self.turn.step(&self.transcript, 2, input);
-        self.carry_out(effects)
-    }
-
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<String> {
-        let mut lines = Vec::new();
-        for effect in effects {
-            lines.extend(line(&effect));
-            if let Effect::Append(entry) = effect {
-                record(&mut self.transcript, *entry);
-            }
-        }
-        lines
-    }
-
-    /// The model answers with these calls, "name arguments", and nothing else.
-    fn answer_calls(&mut self, calls: &[&str]) -> Vec<String> {
-        let mut deltas: Vec<Delta> = calls
-            .iter()
-            .map(|call| Delta::Call(written(call)))
-            .collect();
-        deltas.push(ended());
-        self.step(Input::Deltas(deltas))
-    }
-
-    fn say(&mut self, text: &str) -> Vec<String> {
-        self.step(Input::Deltas(vec![Delta::Text(text.to_owned()), ended()]))
-    }
-
-    fn prepared(&mut self, item: u64, command: &str) -> Vec<String> {
-        let read_only = command == "read";
-        let access = Access {
-            command: command.to_owned(),
-            read_only,
-            cwd: "/w".to_owned(),
-            ..Access::default()
-        };
-        let job_id = format!("job{item}");
-        let intent = (!read_only).then_some(Intent {
-            job_id,
-            files: Vec::new(),
-        });
-        let look = Look {
-            title: command.to_owned(),
-            access,
-            intent,
-            preview: Vec::new(),
-        };
-        self.step(Input::Prepared {
-            item: id(item),
-            look: Ok(look),
-        })
-    }
-
-    fn finished(&mut self, item: u64) -> Vec<String> {
-        let outcome = Outcome {
-            status: OutcomeStatus::Succeeded.into(),
-            text: format!("outcome {item}"),
-            job_id: format!("job{item}"),
-            ..Outcome::default()
-        };
-        self.step(Input::Finished {
-            item: id(item),
-            ending: Ending {
-                outcome,
-                items: Vec::new(),
-            },
-        })
-    }
-
-    fn decide(&mut self, verdict: ApprovalVerdict, stop: bool) -> Vec<String> {
-        let answer = ApprovalAnswer {
-            verdict: verdict.into(),
-            stop,
-            ..ApprovalAnswer::default()
-        };
-        let request_id = "d".to_owned();
-        self.step(Input::Decided {
-            approval: ApprovalId::FIRST,
-            answer,
-            request_id,
-        })
-    }
-
-    fn steer(&mut self, text: &str) {
-        let queued = QueuedPrompt {
-            request_id: text.to_owned(),
-            prompt: Some(PromptItem {
-                text: text.to_owned(),
-                ..PromptItem::default()
-            }),
-            mode: PromptMode::Steer.into(),
-            by: None,
-        };
-        record(
-            &mut self.transcript,
-            Body::PromptQueued(PromptQueued {
-                prompt: Some(queued),
-            })
-            .into(),
-        );
-    }
-
-    fn failed(&mut self, kind: SampleErrorKind) -> Vec<String> {
-        self.step(Input::SampleFailed {
-            error: SampleError::new(kind, "bad day"),
-            dice: u32::MAX,
-        })
-    }
-
-    fn interrupt(&mut self) -> Vec<String> {
-        self.step(Input::Interrupt {
-            by: None,
-            request_id: "i".to_owned(),
-        })
-    }
-
-    /// Another daemon takes over with what the log holds.
-    fn take_over(&mut self, grown: &[(u64, &str)]) -> Vec<String> {
-        let grown: BTreeMap<_, _> = grown
-            .iter()
-            .map(|(item, text)| (id(*item), (*text).to_owned()))
-            .collect();
-        let remains = Remains {
-            turn: self.turn.id(),
-            grown,
-            max_samples: 5,
-            now_ms: 3,
-        };
-        let (turn, effects) = Turn::resume(&self.transcript, &remains);
-        self.turn = turn;
-        self.carry_out(effects)
-    }
-
-    fn stop_reason(&self) -> StopReason {
-        assert!(self.turn.has_ended(), "the turn goes on");
-        StopReason::try_from(self.transcript.summary().last_stop).unwrap()
-    }
-
-    /// Every call of the transcript has one outcome in the request, right after the calls of its
-    /// answer.
-    fn assert_legal_request(&self) {
-        let frame = Frame {
-            full_model: "p/m",
-            cache_key: "test",
-            instructions: "",
-            tools: Vec::new(),
-        };
-        let mut open = Vec::new();
-        for entry in request(&self.transcript, frame).input {
-            match entry {
-                crate::pure::sample::Input::Call(call) => open.push(call.call_id),
-                crate::pure::sample::Input::Outcome { call_id, .. } => {
-                    assert_eq!(open.remove(0), call_id);
-                }
-                other => assert!(
-                    open.is_empty(),
-                    "{other:?} stands between a call and its outcome"
-                ),
-            }
-        }
-        assert!(open.is_empty(), "calls without outcome: {open:?}");
-    }
-}
-
-fn id(number: u64) -> ItemId {
-    ItemId::new(number).unwrap()
-}
-
-fn written(call: &str) -> Call {
-    let (tool, arguments) = call.split_once(' ').unwrap_or((call, ""));
-    Call {
-        call_id: format!("call-{arguments}"),
-        tool: tool.to_owned(),
-        arguments: arguments.to_owned(),
-        kind: ArgumentsKind::Json,
-        opaque: Vec::new(),
-    }
-}
-
-fn ended() -> Delta {
-    Delta::Ended {
-        stop: Stop::Done,
-        usage: Usage {
-            output_tokens: 1,
-            ..Usage::default()
-        },
-    }
-}
-
-fn record(transcript: &mut Transcript, entry: Entry) {
-    let seq = transcript.head() + 1;
-    let Entry {
-        body,
-        by,
-        request_id,
-    } = entry;
-    transcript.apply(&Event {
-        seq,
-        time_ms: 1,
-        by,
-        request_id,
-        body: Some(body),
-    });
-}
-
-fn line(effect: &Effect) -> Option<String> {
-    Some(match effect {
-        Effect::Append(entry) => event_line(&entry.body)?,
-        Effect::Grow { item, text } => format!("grow {item} {text}"),
-        Effect::Sample => "sample".to_owned(),
-        Effect::StopSample | Effect::Activity(..) => return None,
-        Effect::Later(wait) => format!("later {wait:?}"),
-        Effect::Prepare { item, .. } => format!("prepare {item}"),
-        Effect::Act { item } => format!("act {item}"),
-        Effect::Resume { item, intent, .. } => format!("resume {item} {}", intent.job_id),
-        Effect::Stop { item } => format!("stop {item}"),
-        Effect::SaveRule(rule) => format!("save rule {}", rule.prefix.join(" ")),
-    })
-}
-
-fn event_line(body: &Body) -> Option<String> {
-    Some(match body {
-        Body::TurnStarted(started) => format!("turn {} started", started.turn),
-        Body::TurnEnded(ended) => format!("ended {:?} {}", ended.stop_reason(), ended.error_kind),
-        Body::TurnSuspended(_) => "suspended".to_owned(),
-        Body::SampleRetried(retried) => format!("retried {} {}", retried.attempt, retried.error),
-        Body::ItemStarted(event) => format!("started {}", item_line(event.item.as_ref()?)),
-        Body::ItemChanged(event) => format!("changed {}", item_line(event.item.as_ref()?)),
-        Body::ItemCompleted(event) => format!("completed {}", item_line(event.item.as_ref()?)),
-        Body::ApprovalRequested(_) => "asked".to_owned(),
-        Body::ApprovalDecided(event) => format!("decided {:?}", event.answer.as_ref()?.verdict()),
-        Body::SessionChanged(_) => "session changed".to_owned(),
-        _ => return None,
-    })
-}
-
-fn item_line(item: &Item) -> String {
-    let cut = if item.status() == ItemStatus::CutOff {
-        " cut off"
-    } else {
-        ""
-    };
-    let kind = match item.kind.as_ref().unwrap() {
-        Kind::Prompt(prompt) => format!("prompt `{}`", prompt.text),
-        Kind::Message(message) => format!("message `{}`", message.text),
-        Kind::Reasoning(reasoning) => format!("reasoning `{}`", reasoning.text),
-        Kind::ToolCall(call) => match &call.outcome {
-            Some(outcome) => format!("call {:?}", outcome.status()),
-            None => format!("call {}", call.tool),
-        },
-        Kind::Notice(notice) => format!("notice for_model={}", notice.for_model),
-        other => format!("{other:?}"),
-    };
-    format!("{} {kind}{cut}", item.id)
+#[test]
+fn a_last_message_and_the_end_it_brings_are_written_together() {
+    let (mut play, _) = Play::begin("hi");
+    let text = Delta::Text("Hello".into());
+    let lines = play.step(Input::Deltas(vec![text, Delta::MessageDone]));
+    assert_eq!(lines, ["started 2 message ``", "grow 2 Hello"]);
+    let transcript = play.transcript.clone();
+    let effects = play.turn.step(&transcript, 2, Input::Deltas(vec![ended()]));
+    // What is appended with nothing between is one commit.
+    let appends: Vec<_> = effects
+        .iter()
+        .map(|effect| matches!(effect, Effect::Append(_)))
+        .collect();
+    assert_eq!(appends, [false, true, true, true, false], "{effects:?}");
+    assert_eq!(
+        play.carry_out(effects),
+        ["completed 2 message `Hello`", "ended Done "]
+    );
 }
 
 #[test]
@@ -552,47 +272,90 @@ fn a_call_that_comes_twice_runs_once_and_a_reused_name_is_repaired() {
     play.assert_legal_request();
 }
 
+/// A clock set back or forth by a day makes no wait longer, and none shorter.
 #[test]
-fn another_daemon_goes_on_where_the_log_ends() {
-    let (mut play, _) = Play::begin("go");
-    play.step(Input::Deltas(vec![Delta::Text("shown".into())]));
-    assert_eq!(
-        play.take_over(&[(2, "shown")]),
-        ["completed 2 message `shown` cut off", "sample"]
-    );
-
-    let (mut play, _) = Play::begin("go");
-    play.answer_calls(&["sh a", "sh b"]);
-    assert_eq!(play.take_over(&[]), ["prepare 2"]);
-    play.prepared(2, "make");
-    assert_eq!(play.take_over(&[]), ["resume 2 job2"]);
-    assert_eq!(
-        play.finished(2),
-        ["completed 2 call Succeeded", "prepare 3"]
-    );
-    play.prepared(3, "ask");
-    assert!(play.take_over(&[]).is_empty(), "the approval still waits");
-    assert_eq!(
-        play.decide(ApprovalVerdict::Once, false),
-        ["decided Once", "prepare 3"]
-    );
-    assert_eq!(play.take_over(&[]), ["prepare 3"], "nobody is asked twice");
-    assert_eq!(play.prepared(3, "ask"), ["changed 3 call sh", "act 3"]);
-
-    let (mut play, _) = Play::begin("go");
-    play.step(Input::Deltas(vec![Delta::Call(written("sh a"))]));
-    assert_eq!(
-        play.take_over(&[]),
-        ["completed 2 call Interrupted cut off", "sample"]
-    );
-    play.assert_legal_request();
+fn waits_are_measured_by_the_clock_that_does_not_jump() {
+    const DAY_MS: i64 = 86_400_000;
+    let table = [
+        (0, 299, "later"),
+        (DAY_MS, 299, "later"),
+        (-DAY_MS, 299, "later"),
+        (0, 301, "ended"),
+        (DAY_MS, 301, "ended"),
+        (-DAY_MS, 301, "ended"),
+    ];
+    for (jump_ms, seconds, want) in table {
+        let (mut play, _) = Play::begin("go");
+        let later = Now {
+            wall_ms: 1 + 1_000 * seconds + jump_ms,
+            steady: Duration::from_secs(seconds.unsigned_abs()),
+        };
+        let failed = Input::SampleFailed {
+            error: SampleError::new(SampleErrorKind::Unreachable, "bad day"),
+            dice: u32::MAX,
+        };
+        let lines = play.step_at(later, failed);
+        let last = lines.last().unwrap();
+        assert!(
+            last.starts_with(want),
+            "{last} after {seconds} s and a jump of {jump_ms} ms"
+        );
+    }
 }
 
 #[test]
-fn a_turn_taken_over_without_a_key_waits_for_a_client() {
+fn ends_of_jobs_come_before_the_prompt_and_are_marked_as_such() {
     let (mut play, _) = Play::begin("go");
-    play.take_over(&[]);
-    assert_eq!(play.failed(SampleErrorKind::Credentials), ["suspended"]);
-    assert!(play.take_over(&[]).is_empty(), "it still waits");
-    assert_eq!(play.step(Input::Continue), ["sample"]);
+    play.say("done");
+    let end = PromptItem {
+        text: "Job j ended.".to_owned(),
+        job_id: "j".to_owned(),
+        ..PromptItem::default()
+    };
+    let prompt = QueuedPrompt {
+        request_id: "r2".to_owned(),
+        prompt: Some(PromptItem {
+            text: "and?".to_owned(),
+            ..PromptItem::default()
+        }),
+        ..QueuedPrompt::default()
+    };
+    let beginning = Beginning {
+        prompt,
+        preamble: None,
+        ends: vec![end],
+        max_samples: 5,
+        now: now(9),
+    };
+    let (turn, effects) = Turn::begin(&play.transcript, beginning);
+    play.turn = turn;
+    let lines = play.carry_out(effects);
+    assert_eq!(
+        lines,
+        [
+            "turn 2 started",
+            "completed 3 prompt `Job j ended.`",
+            "completed 4 prompt `and?`",
+            "sample"
+        ]
+    );
+    let summary = play.transcript.summary();
+    assert_eq!(
+        (summary.last_prompt.as_str(), summary.title.as_str()),
+        ("and?", "go")
+    );
+    let frame = Frame {
+        full_model: "p/m",
+        cache_key: "test",
+        instructions: "",
+        tools: Vec::new(),
+    };
+    let said = request(&play.transcript, frame)
+        .input
+        .into_iter()
+        .rev()
+        .nth(1);
+    assert!(
+        matches!(said, Some(crate::pure::sample::Input::User { text, .. }) if text == "[job ended] Job j ended.")
+    );
 }

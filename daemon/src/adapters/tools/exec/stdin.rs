@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use quire_proto::{
-    id::JobId,
+    id::{JobId, RequestId},
     v1::{Intent, OutcomeStatus},
 };
 use serde::Deserialize;
@@ -44,6 +44,13 @@ struct Arguments {
     max_output_tokens: Option<usize>,
 }
 
+/// What is to be written, and what the keeper knows that by.
+struct Write {
+    arguments: Arguments,
+    job: JobId,
+    id: String,
+}
+
 impl Tool for WriteStdin {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
@@ -67,6 +74,8 @@ impl Tool for WriteStdin {
         Box::pin(async move {
             let (arguments, job) = parse(&call)?;
             let writes = !arguments.chars.is_empty();
+            // Not the item's number: that is given again when the history is rewound.
+            let id = RequestId::random().to_string();
             let title = match writes {
                 true => format!("write {:?} to job {job}", arguments.chars),
                 false => format!("wait for job {job}"),
@@ -78,27 +87,46 @@ impl Tool for WriteStdin {
                     ..Default::default()
                 },
                 // Without a job's name: to interrupt this call is not to end that job.
-                intent: writes.then(Intent::default),
+                intent: writes.then(|| Intent {
+                    write_id: id.clone(),
+                    ..Intent::default()
+                }),
                 preview: Vec::new(),
                 act: Box::new(move |live| {
-                    Box::pin(async move { shared.write(arguments, &job, &place, &live).await })
+                    let write = Write { arguments, job, id };
+                    Box::pin(async move { shared.write(write, &place, &live).await })
                 }),
             })
         })
     }
 
+    /// Writes again: the keeper knows whether it has written this already.
     fn resume(
         &self,
-        _call: Call,
-        _intent: Intent,
-        _place: Place,
-        _live: Live,
+        call: Call,
+        intent: Intent,
+        place: Place,
+        live: Live,
     ) -> BoxFuture<'static, Finished> {
-        Box::pin(async {
-            Finished::with_status(
-                OutcomeStatus::Unknown,
-                "it is not known whether this was written: look at the job with empty `chars`",
-            )
+        let shared = self.0.clone();
+        Box::pin(async move {
+            let (arguments, job) = match parse(&call) {
+                Ok(parsed) => parsed,
+                Err(finished) => return finished,
+            };
+            match shared.jobs.adopt(&place.session, &job).await {
+                Ok(Adopted::Running(running))
+                    if running.knows_ids() && !intent.write_id.is_empty() =>
+                {
+                    let id = intent.write_id;
+                    let write = Write { arguments, job, id };
+                    shared.write(write, &place, &live).await
+                }
+                _ => Finished::with_status(
+                    OutcomeStatus::Unknown,
+                    "it is not known whether this was written: look at the job with empty `chars`",
+                ),
+            }
         })
     }
 }
@@ -116,13 +144,9 @@ fn parse(call: &Call) -> Result<(Arguments, JobId), Finished> {
 }
 
 impl Shared {
-    async fn write(
-        &self,
-        arguments: Arguments,
-        job: &JobId,
-        place: &Place,
-        live: &Live,
-    ) -> Finished {
+    async fn write(&self, write: Write, place: &Place, live: &Live) -> Finished {
+        let Write { arguments, job, id } = write;
+        let job = &job;
         let budget = arguments
             .max_output_tokens
             .unwrap_or(TOKENS)
@@ -139,7 +163,7 @@ impl Shared {
         let from = wait::lock(&self.reported).get(job).copied().unwrap_or(0);
         match self.jobs.adopt(&place.session, job).await {
             Ok(Adopted::Running(running)) if *running.session() == place.session => {
-                if let Err(error) = send(&running, arguments.chars).await {
+                if let Err(error) = send(&running, &arguments.chars, &id).await {
                     return Finished::failed(error);
                 }
                 let observed =
@@ -170,15 +194,15 @@ impl Shared {
     }
 }
 
-async fn send(job: &Job, chars: String) -> Result<(), String> {
+async fn send(job: &Job, chars: &str, id: &str) -> Result<(), String> {
     if chars.is_empty() {
         return Ok(());
     }
-    let interrupts = chars == INTERRUPT;
-    match job.write(chars.into_bytes()).await {
+    match job.write(Some(id), chars.as_bytes()).await {
         // Without a terminal there is nothing that turns the character into the signal.
-        Err(JobError::Denied(_)) if interrupts => {
-            job.signal(SIGINT).await.map_err(|error| error.to_string())
+        Err(JobError::Denied(_)) if chars == INTERRUPT => {
+            let sent = job.signal(Some(id), SIGINT).await;
+            sent.map_err(|error| error.to_string())
         }
         Err(JobError::Denied(why)) => Err(format!(
             "{why}: start the command with `tty` to write to it"
