@@ -327,6 +327,7 @@ impl Ending {
             let suspended = v1::TurnSuspended {
                 turn: turn.get(),
                 reason: "the event store was damaged and the end of this session is lost".into(),
+                wants_world: false,
             };
             self.push(Body::TurnSuspended(suspended), transcript, bodies);
         }
