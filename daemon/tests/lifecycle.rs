@@ -202,7 +202,9 @@ fn signals_end_the_daemon_and_leave_nothing() {
         let left = names_in(home.state());
         assert_eq!(
             left,
-            ["daemon", "growing", "jobs", "log", "quire.db", "reserve"]
+            [
+                "daemon", "growing", "heads", "jobs", "log", "quire.db", "reserve"
+            ]
         );
         let log = fs::read_to_string(home.logs().join("quired.log")).unwrap();
         assert!(log.contains("SIG"), "the cause is not in the log: {log}");

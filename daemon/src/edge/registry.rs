@@ -250,34 +250,43 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// What the store says.
+    /// What the store says; a session that cannot be opened is logged and left out.
     pub async fn approvals(&self) -> Result<Vec<Approval>, StoreError> {
         let waiting = self.world.store.unfinished().await?;
         let mut approvals = Vec::new();
         for id in waiting {
-            let looked = self.open(&id).await?.look().await.unwrap_or_default();
-            approvals.extend(looked.approvals);
+            match self.open(&id).await {
+                Ok(handle) => approvals.extend(handle.look().await.unwrap_or_default().approvals),
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => {
+                    tracing::warn!(session = %id, %error, "its approvals are not listed");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(approvals)
     }
 
-    /// Removes a session that does nothing.
+    /// Removes a session that does nothing. False when the same request has removed one before; then
+    /// nothing more is done.
     ///
     /// # Errors
     ///
     /// [`Refusal::Busy`] while a turn runs, or what the store says.
-    pub async fn delete(&self, handle: &Handle) -> Result<(), Refusal> {
+    pub async fn delete(&self, handle: &Handle, request: &RequestId) -> Result<bool, Refusal> {
         let _opening = self.opening.lock().await;
+        if self.world.store.deletion(request).await?.is_some() {
+            return Ok(false);
+        }
         let session = handle.look().await?.session;
         if session.running_turn != 0 {
             return Err(Refusal::Running {
                 turn: session.running_turn,
             });
         }
-        self.world.store.delete(handle.id()).await?;
+        self.world.store.delete(handle.id(), request).await?;
         self.living().sessions.remove(handle.id());
         handle.feed().close(false);
-        Ok(())
+        Ok(true)
     }
 
     /// What is going on.

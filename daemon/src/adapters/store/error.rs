@@ -44,7 +44,10 @@ pub enum StoreError {
         supported: u32,
     },
     /// The log of one session is not what was written. Other sessions are not affected.
-    #[error("the log of session `{session}` is damaged at event {seq}")]
+    #[error(
+        "the log of session `{session}` is damaged at event {seq}: \
+         `quire export {session}` writes what is whole"
+    )]
     Damaged {
         /// The session.
         session: SessionId,

@@ -3,24 +3,38 @@
 //! An event is written once, never changed, and carries a checksum chained to the one before it. The
 //! session's summary is written in the same transaction, so lists need no log. Writes are acknowledged
 //! after their commit: [`Durability::Plain`] survives `kill -9`, [`Durability::Barrier`] also a loss of
-//! power. Nothing here knows what an event means, but for the salvage of a damaged database.
+//! power. Only the summary of a damaged session is made from what its events mean; nothing else here
+//! knows.
 //!
-//! What becomes of a full disk, a failed one and a damaged database is told in [`ground`], [`refound`] and
-//! [`salvage`].
+//! SQLite misses most flipped bits, and a lost or flipped write-ahead log silently becomes a shorter
+//! history. So events have their [`chain`], rows of sessions a [checksum](row), and where each log ends is
+//! kept [outside](heads) too. The three are compared [when the store opens](opening), by each read, and
+//! for all of it by [`Store::verify`].
+//!
+//! What becomes of a full disk and of a failed one is told in [`ground`] and [`refound`], of a database that
+//! is not whole in [`aside`] and [`salvage`].
 
 mod aside;
 mod chain;
+mod damage;
+mod deletion;
 mod error;
+mod gate;
 mod ground;
+mod heads;
 mod health;
+mod opening;
 mod pages;
 mod reader;
 mod refound;
+mod replay;
 mod reserve;
+mod row;
 mod salvage;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::{
@@ -34,18 +48,23 @@ use std::{
 use prost::Message as _;
 use quire_proto::{
     id::{RequestId, SessionId},
-    v1::{self, SessionState},
+    v1,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use damage::Damage;
 pub use error::StoreError;
+use gate::{Gate, Log};
 use ground::Ground;
 pub use health::Health;
 use health::{Teller, Trouble};
+use opening::Found;
 use reader::Readers;
 use reserve::{Reserve, is_want_of_room};
-use writer::{Bodies, Message, Pending, Row, Write, Writer};
+use row::Row;
+pub use verify::{Finding, Pace, verify_file};
+use writer::{Bodies, Message, Pending, Write, Writer};
 
 /// Writes that may wait for the thread; the next one waits to be let in.
 const WAITING: usize = 256;
@@ -67,7 +86,7 @@ pub struct Store {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// One sentence each.
+    /// What was damaged or lost or is wanting, one sentence each.
     pub notices: Vec<String>,
 }
 
@@ -85,7 +104,7 @@ pub enum Durability {
 pub struct Append {
     /// Whose log.
     pub session: SessionId,
-    /// Dense, and following the newest event. May be empty, to change the summary alone.
+    /// Dense, and following the newest event. Never empty: what has no seq could be lost unseen.
     pub events: Vec<v1::Event>,
     /// The session as these events leave it.
     pub summary: v1::Session,
@@ -124,8 +143,9 @@ impl Listing {
 
 impl Store {
     /// Opens the database at `path`, making it if there is none; its directory must exist. An older
-    /// schema is copied beside it and brought forward. One that is not whole is moved aside. Blocks for
-    /// milliseconds.
+    /// schema is copied beside it and brought forward. What was damaged or lost is told, and made good where
+    /// that can be; a database that is not whole is moved aside. Blocks for milliseconds, and for a
+    /// second while much is salvaged.
     ///
     /// # Errors
     ///
@@ -135,27 +155,33 @@ impl Store {
         let teller = Teller::new();
         refound::finish(path).map_err(StoreError::of_file(path))?;
         // Ends a move that was cut short, before there can be a new database.
-        let earlier = aside::unfinished(path).map_err(StoreError::of_file(path))?;
-        let (connection, damaged) = open_with_reserve(path, &teller)?;
-        let damaged: Vec<PathBuf> = damaged.into_iter().chain(earlier).collect();
-        let store = Self::on(path, connection, teller)?;
+        let mut damaged = aside::unfinished(path).map_err(StoreError::of_file(path))?;
+        let mut whole = open_with_reserve(path, &teller)?;
+        let mut notices = std::mem::take(&mut whole.found.notices);
+        damaged.extend(whole.moved.take());
+        let store = Self::on(path, whole, teller)?;
         if !damaged.is_empty() {
             store.salvage(damaged).map_err(StoreError::of_file(path))?;
         }
         let health = store.health();
-        let notices = health.borrow().notices().map(String::from).collect();
+        notices.extend(health.borrow().notices().map(String::from));
         Ok(Opened { store, notices })
     }
 
-    /// Starts the thread that writes, on the connection that does.
-    fn on(path: &Path, connection: Connection, teller: Teller) -> Result<Self, StoreError> {
-        let readers = Readers::new(path);
+    /// Starts the thread that writes.
+    fn on(path: &Path, whole: Whole, teller: Teller) -> Result<Self, StoreError> {
+        let Whole {
+            connection, found, ..
+        } = whole;
+        let gate = Arc::new(Gate::default());
+        let log = Log::new(path, Arc::clone(&gate));
+        let readers = Readers::new(path, gate, Damage::new(found.damaged));
         let ground = Ground::new(path.to_owned(), Arc::clone(&readers), teller.clone());
         let (writer, inbox) = mpsc::channel();
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, ground, inbox).run())
+            .spawn(move || Writer::new(connection, ground, inbox, (log, found.heads)).run())
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),
@@ -200,7 +226,7 @@ impl Store {
     pub async fn append(&self, append: Append) -> Result<(), StoreError> {
         let write = Write::Append {
             bodies: bodies(&append.events),
-            row: row(&append.summary),
+            row: Row::of(&append.summary),
             session: append.session,
         };
         let begins = append.begins;
@@ -226,23 +252,41 @@ impl Store {
             session,
             request: Some(request.as_str().to_owned()),
             bodies: bodies(events),
-            row: row(summary),
+            row: Row::of(summary),
         };
         self.write(write, Durability::Barrier, true).await
     }
 
-    /// Removes a session and its log, as a barrier.
+    /// Removes a session and its log, as a barrier, also a damaged one. Returns the id of the session that
+    /// was removed: that of an earlier one when the same request removed it; then nothing is written.
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append).
-    pub async fn delete(&self, session: &SessionId) -> Result<(), StoreError> {
+    pub async fn delete(
+        &self,
+        session: &SessionId,
+        request: &RequestId,
+    ) -> Result<SessionId, StoreError> {
         let write = Write::Delete {
             session: session.clone(),
+            request: request.clone(),
         };
-        self.write(write, Durability::Barrier, false)
+        let removed = self.write(write, Durability::Barrier, false).await?;
+        self.readers.damage().forget(&removed);
+        Ok(removed)
+    }
+
+    /// The session that a request removed in the last 30 days.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn deletion(&self, request: &RequestId) -> Result<Option<SessionId>, StoreError> {
+        let request = request.clone();
+        self.readers
+            .read(move |on| deletion::find(on, &request))
             .await
-            .map(|_id| ())
     }
 
     /// Events after `after`, oldest first: at most `limit`, fewer when they are large, none only when
@@ -264,15 +308,13 @@ impl Store {
             .await
     }
 
-    /// Sessions, newest activity first.
+    /// Sessions, newest activity first, each with what is known of its damage.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`], [`StoreError::Io`] or [`StoreError::Closed`].
     pub async fn sessions(&self, listing: Listing) -> Result<Vec<v1::Session>, StoreError> {
-        self.readers
-            .read(move |on| reader::sessions(on, &listing))
-            .await
+        self.marked(move |on| reader::sessions(on, &listing)).await
     }
 
     /// One session by its whole id.
@@ -282,7 +324,8 @@ impl Store {
     /// As [`sessions`](Self::sessions).
     pub async fn session(&self, id: &SessionId) -> Result<Option<v1::Session>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |on| reader::session(on, &id)).await
+        let found = self.marked(move |on| Ok(reader::session(on, &id)?.into_iter().collect()));
+        Ok(found.await?.pop())
     }
 
     /// Sessions that `name` may mean: an id, the beginning of one, a whole title, or `@last` for the
@@ -293,7 +336,7 @@ impl Store {
     /// As [`sessions`](Self::sessions).
     pub async fn find(&self, name: &str) -> Result<Vec<v1::Session>, StoreError> {
         let name = name.to_owned();
-        self.readers.read(move |on| reader::find(on, &name)).await
+        self.marked(move |on| reader::find(on, &name)).await
     }
 
     /// Sessions whose summary tells of a turn not ended, of queued prompts or of jobs that run, longest
@@ -322,6 +365,15 @@ impl Store {
         answer.await.unwrap_or(Ok(()))
     }
 
+    async fn marked<F>(&self, query: F) -> Result<Vec<v1::Session>, StoreError>
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<v1::Session>, StoreError> + Send + 'static,
+    {
+        let mut sessions = self.readers.read(query).await?;
+        self.readers.damage().mark(&mut sessions);
+        Ok(sessions)
+    }
+
     async fn write(
         &self,
         write: Write,
@@ -347,15 +399,59 @@ impl Store {
     }
 }
 
-type Found = (Connection, Option<PathBuf>);
+/// A database that is whole as far as can be told at once.
+struct Whole {
+    connection: Connection,
+    found: Found,
+    /// What was moved aside for it.
+    moved: Option<PathBuf>,
+}
 
-/// As [`open_whole`], in the room of the reserve if need be: on a full disk what is there can be read.
-fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Found, StoreError> {
+impl Whole {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = || {
+            let mut connection = schema::open_writer(path)?;
+            schema::look_through(&connection)?;
+            let found = opening::examine(&mut connection, path)?;
+            let moved = None;
+            Ok(Self {
+                connection,
+                found,
+                moved,
+            })
+        };
+        opened().map_err(schema::lacks_tables)
+    }
+
+    /// Moves aside what is not whole, and begins anew.
+    fn open_or_begin(path: &Path, teller: &Teller) -> Result<Self, StoreError> {
+        if !aside::is_condemned(path) {
+            match Self::open(path) {
+                Err(StoreError::Corrupt(error)) => tracing::error!(?error, "not whole"),
+                result => return result,
+            }
+        }
+        let moved = aside::move_aside(path).map_err(StoreError::of_file(path))?;
+        let sentence = format!(
+            "the event store was damaged and moved to `{}`: what can be read is being salvaged",
+            moved.display()
+        );
+        teller.tell(Trouble::Salvage, sentence);
+        let moved = Some(moved);
+        Ok(Self {
+            moved,
+            ..Self::open(path)?
+        })
+    }
+}
+
+/// Opens in the room of the reserve if need be: on a full disk what is there can be read.
+fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Whole, StoreError> {
     let mut reserve = Reserve::beside(path);
-    match open_whole(path, teller) {
+    match Whole::open_or_begin(path, teller) {
         Err(StoreError::Full | StoreError::Io(_)) if reserve.is_held() => {
             reserve.give_up();
-            open_whole(path, teller)
+            Whole::open_or_begin(path, teller)
         }
         // A new database, or its shared memory; SQLite's codes do not always tell.
         Err(StoreError::Io(_)) if reserve.make().is_err_and(|error| is_want_of_room(&error)) => {
@@ -365,46 +461,7 @@ fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Found, StoreError> 
     }
 }
 
-/// The connection that writes, to a database that is whole as far as can be told at once, and what was
-/// moved aside for that.
-fn open_whole(path: &Path, teller: &Teller) -> Result<Found, StoreError> {
-    let found = if aside::is_condemned(path) {
-        None
-    } else {
-        match schema::open_writer(path).and_then(schema::look_through) {
-            Err(StoreError::Corrupt(error)) => Some(error),
-            whole => return Ok((whole?, None)),
-        }
-    };
-    tracing::error!(error = ?found, "the event store is damaged");
-    let damaged = aside::move_aside(path).map_err(StoreError::of_file(path))?;
-    let sentence = format!(
-        "the event store was damaged and moved to `{}`",
-        damaged.display()
-    );
-    teller.tell(Trouble::Salvage, sentence);
-    Ok((schema::open_writer(path)?, Some(damaged)))
-}
-
 fn bodies(events: &[v1::Event]) -> Bodies {
     let body = |event: &v1::Event| (event.seq, event.encode_to_vec());
     events.iter().map(body).collect()
-}
-
-fn row(summary: &v1::Session) -> Row {
-    let unfinished_state = matches!(
-        summary.state(),
-        SessionState::Running | SessionState::NeedsApproval | SessionState::Suspended
-    );
-    Row {
-        title: summary.title.clone(),
-        workspace: summary.workspace.clone(),
-        active_ms: summary.active_ms,
-        archived: summary.archived,
-        unfinished: unfinished_state
-            || summary.running_turn != 0
-            || summary.queued_prompts != 0
-            || summary.running_jobs != 0,
-        summary: summary.encode_to_vec(),
-    }
 }

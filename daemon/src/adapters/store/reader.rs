@@ -1,7 +1,8 @@
 //! Connections that only read, and what is asked through them.
 //!
 //! Every answer is one snapshot of the database. Events are checked against their chain as they are
-//! read: what comes back is what was written, or an error that names the first event that is not.
+//! read: what comes back is what was written, or an error that names the first event that is not. So are
+//! the rows of sessions: one that is not what was written is told from its events, as damaged.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +14,15 @@ use quire_proto::{id::SessionId, v1};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{Listing, StoreError, chain::Chain, schema};
+use super::{
+    Listing, StoreError,
+    chain::Chain,
+    damage::Damage,
+    gate::Gate,
+    replay::replay,
+    row::{self, COLUMNS, Head, Read},
+    schema,
+};
 
 /// Reads that run at once; the rest wait their turn.
 const CONNECTIONS: usize = 2;
@@ -24,35 +33,55 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Most sessions that [`find`] names.
 const FOUND: u32 = 20;
 
-const COLUMNS: &str = "id, title, workspace, active_ms, archived, head_seq, summary";
-
 /// A few connections, opened when first needed.
 pub(super) struct Readers {
     path: PathBuf,
     pool: Mutex<Pool>,
     turns: Semaphore,
+    gate: Arc<Gate>,
+    damage: Damage,
 }
 
 /// What can be read through.
 #[derive(Default)]
 struct Pool {
     idle: Vec<Connection>,
-    /// How often the file was replaced: older connections read one that is gone.
-    generation: u64,
     /// Why there is nothing at the path to be read: the file could not be replaced whole.
     closed: Option<StoreError>,
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path) -> Arc<Self> {
+    pub(super) fn new(path: &Path, gate: Arc<Gate>, damage: Damage) -> Arc<Self> {
         Arc::new(Self {
             path: path.to_owned(),
             pool: Mutex::default(),
             turns: Semaphore::new(CONNECTIONS),
+            gate,
+            damage,
         })
     }
 
-    /// Runs `query` in one read transaction, off the async threads.
+    /// The database file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is known to be damaged.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// The gate that reads pass.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// True when no more is read.
+    pub(super) fn is_closed(&self) -> bool {
+        self.turns.is_closed()
+    }
+
+    /// Runs `query` in one read transaction, off the async threads. Damage that it meets is remembered.
     pub(super) async fn read<T, F>(self: &Arc<Self>, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -60,7 +89,7 @@ impl Readers {
     {
         let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
         let this = Arc::clone(self);
-        let read = spawn_blocking(move || this.read_here(query));
+        let read = spawn_blocking(move || this.damage.learn(this.read_here(query)));
         // The runtime is ending when the closure was not run.
         read.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -71,15 +100,15 @@ impl Readers {
         self.pool().idle.clear();
     }
 
-    /// Lets `replace` put another file in the place of the database, while nothing is opened. Reads under
-    /// way end on the old one. After an error nothing can be read until another replacement succeeds.
+    /// Lets `replace` put another file in the place of the database, while nobody reads. After an error
+    /// nothing can be read until another replacement succeeds.
     pub(super) fn replace<T>(
         &self,
         replace: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let _shut = self.gate.shut();
         let mut pool = self.pool();
         pool.idle.clear();
-        pool.generation += 1;
         let replaced = replace();
         pool.closed = replaced.as_ref().err().cloned();
         replaced
@@ -89,29 +118,25 @@ impl Readers {
         &self,
         query: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (mut connection, generation) = self.take()?;
+        let _inside = self.gate.pass();
+        let mut connection = self.take()?;
         let result = query(&connection.transaction()?);
         // A connection that met a failure may have cached it.
         if !self.turns.is_closed() && !matches!(&result, Err(error) if error.is_final()) {
-            let mut pool = self.pool();
-            if pool.generation == generation {
-                pool.idle.push(connection);
-            }
+            self.pool().idle.push(connection);
         }
         result
     }
 
-    /// Opened under the lock: what is at the path must not be replaced in the middle of that.
-    fn take(&self) -> Result<(Connection, u64), StoreError> {
+    fn take(&self) -> Result<Connection, StoreError> {
         let mut pool = self.pool();
         if let Some(error) = &pool.closed {
             return Err(error.clone());
         }
-        let connection = match pool.idle.pop() {
-            Some(connection) => connection,
-            None => schema::open_reader(&self.path)?,
-        };
-        Ok((connection, pool.generation))
+        match pool.idle.pop() {
+            Some(connection) => Ok(connection),
+            None => schema::open_reader(&self.path),
+        }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -126,15 +151,15 @@ pub(super) fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<v1::Event>, StoreError> {
-    let (number, head) = head(on, session)?;
+    let head = head(on, session)?;
     if after >= head.seq {
         return Ok(Vec::new());
     }
-    let mut link = link_at(on, session, number, after)?;
+    let mut link = link_at(on, session, head.number, after)?;
     let mut select = on.prepare_cached(
         "SELECT seq, body, chain FROM events WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let mut rows = select.query(params![number, after.cast_signed(), limit])?;
+    let mut rows = select.query(params![head.number, after.cast_signed(), limit])?;
     let rot = |seq| move |error| StoreError::in_session(error, session, seq);
     let mut events = Vec::new();
     let (mut last, mut bytes) = (after, 0);
@@ -149,7 +174,7 @@ pub(super) fn events(
     }
     // Nothing ties the newest event to a later one, but the session's row knows its link.
     let short = last < head.seq && last - after < u64::from(limit);
-    let forged = last == head.seq && link != head.link;
+    let forged = last == head.seq && link != head.chain;
     if short || forged {
         let seq = if short { last + 1 } else { last };
         return Err(StoreError::Damaged {
@@ -160,26 +185,27 @@ pub(super) fn events(
     Ok(events)
 }
 
-struct Head {
-    seq: u64,
-    link: Chain,
-}
-
-fn head(on: &Transaction<'_>, session: &SessionId) -> Result<(i64, Head), StoreError> {
-    on.prepare_cached("SELECT number, head_seq, head_chain FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| {
-            let seq = row.get::<_, i64>(1)?.cast_unsigned();
-            let link = row.get(2)?;
-            Ok((row.get(0)?, Head { seq, link }))
-        })
+/// Where the session's log ends.
+fn head(on: &Transaction<'_>, session: &SessionId) -> Result<Head, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
+    let read = on
+        .prepare_cached(&sql)?
+        .query_row([session.as_str()], row::read)
         .optional()
         .map_err(|error| StoreError::in_session(error, session, 1))?
-        .ok_or_else(|| StoreError::Missing(session.clone()))
+        .ok_or_else(|| StoreError::Missing(session.clone()))?;
+    match read {
+        Read::Whole(stored) => Ok(stored.head),
+        Read::Damaged { number, .. } => Err(StoreError::Damaged {
+            session: session.clone(),
+            seq: replay(on, number, session)?.first_doubtful(),
+        }),
+    }
 }
 
 /// The link of event `seq`, from which the next is computed.
-fn link_at(
-    on: &Transaction<'_>,
+pub(super) fn link_at(
+    on: &Connection,
     session: &SessionId,
     number: i64,
     seq: u64,
@@ -198,7 +224,7 @@ fn link_at(
 }
 
 /// The event in `row` if it is what was written as `seq`, and the size of its body.
-fn checked(
+pub(super) fn checked(
     row: &Row<'_>,
     session: &SessionId,
     seq: u64,
@@ -244,9 +270,10 @@ pub(super) fn sessions(
             before_id,
             listing.limit
         ],
-        summary,
+        row::read,
     )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    told(on, rows)
 }
 
 /// One session by its whole id.
@@ -255,8 +282,11 @@ pub(super) fn session(
     id: &SessionId,
 ) -> Result<Option<v1::Session>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
-    let mut select = on.prepare_cached(&sql)?;
-    Ok(select.query_row([id.as_str()], summary).optional()?)
+    let read = on
+        .prepare_cached(&sql)?
+        .query_row([id.as_str()], row::read)
+        .optional()?;
+    Ok(told(on, read.into_iter().collect())?.pop())
 }
 
 /// Sessions that `name` may mean.
@@ -270,9 +300,10 @@ pub(super) fn find(on: &Transaction<'_>, name: &str) -> Result<Vec<v1::Session>,
          ORDER BY id = ?1 DESC, active_ms DESC LIMIT ?2"
     );
     let mut select = on.prepare_cached(&sql)?;
-    let mut found: Vec<_> = select
-        .query_map(params![name, FOUND], summary)?
+    let rows = select
+        .query_map(params![name, FOUND], row::read)?
         .collect::<Result<_, _>>()?;
+    let mut found = told(on, rows)?;
     if found.first().is_some_and(|session| session.id == name) {
         found.truncate(1);
     }
@@ -289,23 +320,20 @@ pub(super) fn unfinished(on: &Transaction<'_>) -> Result<Vec<SessionId>, StoreEr
     Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
-/// The session as last told; what its own columns say when that cannot be read any more.
-fn summary(row: &Row<'_>) -> rusqlite::Result<v1::Session> {
-    let whole = v1::Session::decode(row.get_ref(6)?.as_blob()?);
-    let id: String = row.get(0)?;
-    if let Ok(session) = whole
-        && session.id == id
-    {
-        return Ok(session);
+/// The sessions of these rows. One whose row is damaged is told from its events.
+fn told(on: &Transaction<'_>, rows: Vec<Read>) -> Result<Vec<v1::Session>, StoreError> {
+    let mut sessions = Vec::with_capacity(rows.len());
+    for read in rows {
+        match read {
+            Read::Whole(stored) => sessions.push(stored.summary),
+            Read::Damaged { number, id } => {
+                tracing::error!(session = id, "the row of a session is damaged");
+                // What stands in place of the id may be nobody's name.
+                if let Ok(id) = id.parse() {
+                    sessions.push(replay(on, number, &id)?.told_as_damaged());
+                }
+            }
+        }
     }
-    tracing::error!(session = id, "the summary of a session is damaged");
-    Ok(v1::Session {
-        id,
-        title: row.get(1)?,
-        workspace: row.get(2)?,
-        active_ms: row.get(3)?,
-        archived: row.get(4)?,
-        head_seq: row.get::<_, i64>(5)?.cast_unsigned(),
-        ..v1::Session::default()
-    })
+    Ok(sessions)
 }

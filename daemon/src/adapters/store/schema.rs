@@ -2,21 +2,33 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::StoreError;
+use super::{StoreError, gate::BUSY, row};
+
+/// One step from a schema to the next, inside the transaction of all of them.
+type Step = fn(&Connection) -> Result<(), StoreError>;
 
 /// Forward steps; the schema's number is how many were taken. Never edit one that was released.
-///
+const MIGRATIONS: &[Step] = &[
+    |on| Ok(on.execute_batch(EVENTS_AND_SESSIONS)?),
+    |on| {
+        on.execute_batch(SUMS_AND_DELETIONS)?;
+        row::seal_all(on)
+    },
+];
+
 /// `events` has a rowid on purpose: a `WITHOUT ROWID` table spills every body above 1 kB to pages of
 /// its own, and inserts of interleaved sessions leave its pages half empty.
-const MIGRATIONS: &[&str] = &["
+const EVENTS_AND_SESSIONS: &str = "
     CREATE TABLE sessions(
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -37,7 +49,17 @@ const MIGRATIONS: &[&str] = &["
         chain BLOB NOT NULL,
         PRIMARY KEY(session, seq)
     ) STRICT;
-"];
+";
+
+/// Each row of `sessions` gets a checksum; deletions are remembered so that repeated ones can be told.
+const SUMS_AND_DELETIONS: &str = "
+    ALTER TABLE sessions ADD COLUMN sum BLOB NOT NULL DEFAULT x'';
+    CREATE TABLE deletions(
+        request TEXT PRIMARY KEY,
+        session TEXT NOT NULL,
+        time_ms INTEGER NOT NULL
+    ) STRICT;
+";
 
 /// Opens the connection that writes: file made with mode 0600, older schemas brought forward after
 /// a copy was put aside.
@@ -45,7 +67,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     open_with(path, MIGRATIONS)
 }
 
-fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, StoreError> {
+fn open_with(path: &Path, steps: &[Step]) -> Result<Connection, StoreError> {
     let supported = steps.len() as u32;
     let found = prepare_file(path, supported)?;
     let mut connection = Connection::open(path)?;
@@ -71,24 +93,25 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Reads what every start needs: if it can't be read, the database is not whole.
-pub(super) fn look_through(connection: Connection) -> Result<Connection, StoreError> {
-    let look = "SELECT count(id), total(length(summary) + head_seq) FROM sessions";
-    let whole = connection.query_row(look, [], |_| Ok(()));
-    let tables = connection
-        .prepare("SELECT session, seq, body, chain FROM events")
-        .map(|_| ());
-    match whole.and(tables) {
-        // A table is missing, although the schema's number says that it is there.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
-            Err(StoreError::Corrupt(Arc::new(error)))
+/// Makes sure that all tables are there.
+pub(super) fn look_through(connection: &Connection) -> Result<(), StoreError> {
+    connection.prepare("SELECT session, seq, body, chain FROM events")?;
+    connection.prepare("SELECT request, session, time_ms FROM deletions")?;
+    Ok(())
+}
+
+/// A table that is missing, although the schema's number says that it is there, is damage.
+pub(super) fn lacks_tables(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Io(source) if source.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            StoreError::Corrupt(source)
         }
-        result => result.map(|()| connection).map_err(StoreError::from),
+        other => other,
     }
 }
 
 fn configure(connection: &Connection) -> Result<(), StoreError> {
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
@@ -103,12 +126,67 @@ fn prepare_file(path: &Path, supported: u32) -> Result<u32, StoreError> {
     if make_private(path).map_err(unusable)? {
         return Ok(0);
     }
-    let probe = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let found = probe.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let shared = named_after(path, "-shm");
+    let alone = !shared.exists();
+    let found = number(&open_untouched(path)?)?;
     if found > supported {
+        if alone {
+            // Made by looking into a log that was left behind. It holds nothing.
+            let _absent = fs::remove_file(shared);
+        }
         return Err(StoreError::Newer { found, supported });
     }
     Ok(found)
+}
+
+/// Opens a connection that only reads, whether or not a writer is open. Without a write-ahead log
+/// nothing is made beside the database.
+pub(super) fn open_untouched(path: &Path) -> Result<Connection, StoreError> {
+    let log = fs::metadata(named_after(path, "-wal")).map_or(0, |log| log.len());
+    if log > 0 || named_after(path, "-shm").exists() {
+        return open_reader(path);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Ok(Connection::open_with_flags(immutable(path), flags)?)
+}
+
+/// Whether the tables are those of this version.
+///
+/// # Errors
+///
+/// [`StoreError::Newer`] when they are of a later one.
+pub(super) fn is_current(connection: &Connection) -> Result<bool, StoreError> {
+    let (found, supported) = (number(connection)?, MIGRATIONS.len() as u32);
+    if found > supported {
+        return Err(StoreError::Newer { found, supported });
+    }
+    Ok(found == supported)
+}
+
+fn number(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// The name by which SQLite takes a file that nobody writes to.
+fn immutable(path: &Path) -> String {
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                name.push(char::from(*byte));
+            }
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    name + "?immutable=1"
+}
+
+fn named_after(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// True when the file was made just now.
@@ -131,9 +209,7 @@ fn make_private(path: &Path) -> io::Result<bool> {
 
 /// Where the copy made before leaving schema `version` is kept.
 fn backup_path(path: &Path, version: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".schema-{version}"));
-    PathBuf::from(name)
+    named_after(path, &format!(".schema-{version}"))
 }
 
 fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), StoreError> {
@@ -152,13 +228,13 @@ fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), Sto
     })
 }
 
-fn migrate(connection: &mut Connection, steps: &[&str], to: u32) -> Result<(), StoreError> {
+fn migrate(connection: &mut Connection, steps: &[Step], to: u32) -> Result<(), StoreError> {
     if steps.is_empty() {
         return Ok(());
     }
     let transaction = connection.transaction()?;
     for step in steps {
-        transaction.execute_batch(step)?;
+        step(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", to)?;
     Ok(transaction.commit()?)
@@ -186,7 +262,7 @@ mod tests {
             error,
             StoreError::Newer {
                 found: 99,
-                supported: 1
+                supported: 2
             }
         ));
         assert_eq!(fs::read(&path).unwrap(), before);
@@ -195,7 +271,10 @@ mod tests {
     #[test]
     fn an_old_database_is_kept_before_it_is_changed() {
         let (_directory, path) = scratch();
-        let steps = ["CREATE TABLE one(x)", "CREATE TABLE two(x)"];
+        let steps: [Step; 2] = [
+            |on| Ok(on.execute_batch("CREATE TABLE one(x)")?),
+            |on| Ok(on.execute_batch("CREATE TABLE two(x)")?),
+        ];
         drop(open_with(&path, &steps[..1]).unwrap());
         assert!(!backup_path(&path, 0).exists(), "there was nothing to keep");
         // Left by a start that was killed.
@@ -222,7 +301,10 @@ mod tests {
     #[test]
     fn a_failing_step_leaves_the_old_schema() {
         let (_directory, path) = scratch();
-        let steps = ["CREATE TABLE one(x)", "CREATE TABLE two(x); nonsense"];
+        let steps: [Step; 2] = [
+            |on| Ok(on.execute_batch("CREATE TABLE one(x)")?),
+            |on| Ok(on.execute_batch("CREATE TABLE two(x); nonsense")?),
+        ];
         drop(open_with(&path, &steps[..1]).unwrap());
         assert!(open_with(&path, &steps).is_err());
         let connection = open_with(&path, &steps[..1]).unwrap();

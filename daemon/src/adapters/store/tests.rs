@@ -2,9 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
-use quire_proto::v1::event::Body;
+use quire_proto::v1::{SessionState, event::Body};
 
 use super::*;
+
+mod corpus;
+mod heads;
+mod log;
+mod migration;
+mod rot;
 
 pub(super) struct Scratch {
     pub(super) directory: tempfile::TempDir,
@@ -14,9 +20,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("quire.db"))
-            .unwrap()
-            .store;
+        let store = open(&directory.path().join("quire.db"));
         Self { directory, store }
     }
 
@@ -66,6 +70,24 @@ pub(super) fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -
     }
 }
 
+/// Opens a store in which nothing is wrong.
+fn open(path: &Path) -> Store {
+    let Opened { store, notices } = Store::open(path).unwrap();
+    assert_eq!(notices, [""; 0]);
+    store
+}
+
+/// What a store is made of that has just been opened.
+pub(super) fn whole(path: &Path, mut connection: Connection) -> Whole {
+    let found = opening::examine(&mut connection, path).unwrap();
+    let moved = None;
+    Whole {
+        connection,
+        found,
+        moved,
+    }
+}
+
 pub(super) async fn seqs(store: &Store, session: &SessionId, after: u64, limit: u32) -> Vec<u64> {
     let events = store.events(session, after, limit).await.unwrap();
     events.iter().map(|event| event.seq).collect()
@@ -89,7 +111,7 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
 async fn a_gap_or_a_repeat_is_refused_and_harms_nothing() {
     let scratch = Scratch::new();
     let id = scratch.session(v1::Session::default()).await;
-    for wrong in [vec![1], vec![3], vec![2, 4], vec![2, 2]] {
+    for wrong in [vec![], vec![1], vec![3], vec![2, 4], vec![2, 2]] {
         let error = scratch.store.append(append(&id, wrong.clone())).await;
         assert!(
             matches!(error, Err(StoreError::OutOfOrder { .. })),
@@ -125,16 +147,21 @@ async fn a_deleted_session_is_gone_and_others_stay() {
     let store = &scratch.store;
     let gone = scratch.session(v1::Session::default()).await;
     let kept = scratch.session(v1::Session::default()).await;
-    store.delete(&gone).await.unwrap();
+    let request = RequestId::random();
+    for _ in 0..2 {
+        assert_eq!(store.delete(&gone, &request).await.unwrap(), gone);
+    }
+    assert_eq!(store.deletion(&request).await.unwrap(), Some(gone.clone()));
     assert!(store.session(&gone).await.unwrap().is_none());
     assert!(matches!(
         store.events(&gone, 0, 1).await,
         Err(StoreError::Missing(_))
     ));
     assert!(matches!(
-        store.delete(&gone).await,
+        store.delete(&gone, &RequestId::random()).await,
         Err(StoreError::Missing(_))
     ));
+    assert_eq!(store.delete(&kept, &request).await.unwrap(), gone);
     let later = scratch.session(v1::Session::default()).await;
     assert_eq!(seqs(store, &kept, 0, 9).await, [1]);
     assert_eq!(seqs(store, &later, 0, 9).await, [1]);
@@ -294,7 +321,7 @@ async fn acknowledged_writes_outlive_a_kill() {
         .unwrap()
         .len();
     assert!(wal > 0, "the copy has no write-ahead log");
-    let store = Store::open(&copy.path().join("quire.db")).unwrap().store;
+    let store = open(&copy.path().join("quire.db"));
     assert_eq!(seqs(&store, &id, 0, 99).await, Vec::from_iter(1..=9));
     store.append(append(&id, [10])).await.unwrap();
 }
@@ -313,7 +340,7 @@ async fn a_closed_store_is_one_small_file_and_says_so() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["quire.db", "reserve"]);
+    assert_eq!(names, ["heads", "quire.db", "reserve"]);
     let size = fs::metadata(scratch.path()).unwrap().len();
     assert!(size < 64 << 10, "{size} bytes for 300 small events");
     assert!(matches!(
@@ -340,7 +367,7 @@ async fn a_flipped_byte_is_told_with_its_event_and_harms_no_other_session() {
     bytes[at.unwrap()] ^= 0x20;
     fs::write(scratch.path(), bytes).unwrap();
 
-    let store = Store::open(&scratch.path()).unwrap().store;
+    let store = open(&scratch.path());
     let error = store.events(&hurt, 0, 100).await.unwrap_err();
     let StoreError::Damaged { session, seq } = &error else {
         panic!("{error:?}")
@@ -358,8 +385,6 @@ async fn a_history_made_shorter_or_swapped_is_damage() {
         ("UPDATE events SET seq = seq + 1 WHERE seq = 5", 5),
         ("UPDATE events SET chain = zeroblob(16) WHERE seq = 5", 5),
         ("UPDATE events SET chain = zeroblob(3) WHERE seq = 3", 3),
-        ("UPDATE sessions SET head_chain = zeroblob(16)", 5),
-        ("UPDATE sessions SET head_seq = 6", 6),
     ];
     for (edit, want) in edits {
         let scratch = Scratch::new();
@@ -369,31 +394,13 @@ async fn a_history_made_shorter_or_swapped_is_damage() {
         let raw = rusqlite::Connection::open(scratch.path()).unwrap();
         assert_eq!(raw.execute(edit, []).unwrap(), 1, "for `{edit}`");
         drop(raw);
-        let store = Store::open(&scratch.path()).unwrap().store;
+        let store = open(&scratch.path());
         let error = store.events(&id, 0, 100).await.unwrap_err();
         assert!(
             matches!(error, StoreError::Damaged { seq, .. } if seq == want),
             "for `{edit}`: {error:?}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_session_with_a_damaged_summary_is_still_listed() {
-    let scratch = Scratch::new();
-    let summary = v1::Session {
-        title: "kept".into(),
-        ..v1::Session::default()
-    };
-    let id = scratch.session(summary).await;
-    scratch.store.close().await.unwrap();
-    let raw = rusqlite::Connection::open(scratch.path()).unwrap();
-    raw.execute("UPDATE sessions SET summary = x'ff'", [])
-        .unwrap();
-    drop(raw);
-    let store = Store::open(&scratch.path()).unwrap().store;
-    let found = store.session(&id).await.unwrap().unwrap();
-    assert_eq!((found.title.as_str(), found.head_seq), ("kept", 1));
 }
 
 #[tokio::test]
@@ -405,7 +412,8 @@ async fn a_full_disk_refuses_the_write_and_goes_on_when_there_is_room() {
     connection
         .execute_batch("PRAGMA max_page_count=20")
         .unwrap();
-    let store = Store::on(&path, connection, Teller::new()).unwrap();
+    let whole = whole(&path, connection);
+    let store = Store::on(&path, whole, Teller::new()).unwrap();
     let scratch = Scratch { directory, store };
     let id = scratch.session(v1::Session::default()).await;
     let mut large = append(&id, [2]);

@@ -9,15 +9,18 @@ use std::{
     time::Duration,
 };
 
-use quire_proto::id::SessionId;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, named_params, params};
+use quire_proto::id::{RequestId, SessionId};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    Durability, StoreError,
-    chain::Chain,
+    Durability, StoreError, deletion,
+    gate::Log,
     ground::{Ground, LOOK},
+    heads::{Heads, Known},
     refound::End,
+    replay::replay,
+    row::{self, COLUMNS, Head, Read, Row},
 };
 
 /// How long nothing must be written before the write-ahead log is emptied.
@@ -66,40 +69,28 @@ pub(super) enum Write {
         bodies: Bodies,
         row: Row,
     },
-    /// Answers with the session's id.
-    Delete { session: SessionId },
+    /// Answers with the id of the session that the request deleted, now or earlier.
+    Delete {
+        session: SessionId,
+        request: RequestId,
+    },
 }
 
 /// Events as stored, with their seq.
 pub(super) type Bodies = Vec<(u64, Vec<u8>)>;
 
-/// What the table of sessions keeps for lists and look-ups.
-pub(super) struct Row {
-    pub(super) title: String,
-    pub(super) workspace: String,
-    pub(super) active_ms: i64,
-    pub(super) archived: bool,
-    pub(super) unfinished: bool,
-    pub(super) summary: Vec<u8>,
-}
-
-/// Where a session's log ends.
-#[derive(Clone, Copy)]
-struct Head {
-    number: i64,
-    seq: u64,
-    chain: Chain,
-}
-
 /// Newest events by session; `None` for a session that is gone.
-type Heads = HashMap<SessionId, Option<Head>>;
+type Newest = HashMap<SessionId, Option<Head>>;
 
 /// State of the thread.
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) ground: Ground,
     inbox: Receiver<Message>,
+    log: Log,
     /// As committed.
+    newest: Newest,
+    /// The same outside the database.
     heads: Heads,
     /// True when the write-ahead log may hold something.
     dirty: bool,
@@ -110,12 +101,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, ground: Ground, inbox: Receiver<Message>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        ground: Ground,
+        inbox: Receiver<Message>,
+        (log, heads): (Log, Heads),
+    ) -> Self {
         Self {
             connection,
             ground,
             inbox,
-            heads: HashMap::new(),
+            log,
+            newest: Newest::new(),
+            heads,
             // An earlier daemon may have been killed with a full log.
             dirty: true,
             written: 0,
@@ -159,32 +157,42 @@ impl Writer {
     }
 
     fn close(mut self, reply: oneshot::Sender<Result<(), StoreError>>) {
-        self.settle();
+        if self.ground.failure().is_none() {
+            let emptied = self.log.empty(&self.connection);
+            self.note_failure(emptied.err());
+        }
         let result = self.ground.failure().cloned().map_or(Ok(()), Err);
         drop(self.connection);
+        self.heads.close();
         let _nobody_waits = reply.send(result);
     }
 
-    /// Moves the write-ahead log into the database and empties it.
+    /// Moves the write-ahead log into the database and empties it, unless someone reads.
     fn settle(&mut self) {
-        if self.dirty {
-            self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+        self.heads.keep([]);
+        if self.ground.failure().is_none() && self.dirty {
+            let emptied = self.log.settle(&self.connection);
+            self.written = 0;
+            self.dirty = matches!(emptied, Ok(false));
+            self.note_failure(emptied.err());
+        } else {
+            self.dirty = false;
         }
-        self.dirty = false;
     }
 
     /// Done here and not by SQLite after a commit, which would keep a failure to itself.
-    fn checkpoint(&mut self, sql: &str) {
-        if self.ground.failure().is_some() {
-            return;
+    fn checkpoint(&mut self) {
+        if self.ground.failure().is_none() {
+            self.written = 0;
+            let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+            let moved = self.connection.query_row(checkpoint, [], |_| Ok(()));
+            self.note_failure(moved.err().map(StoreError::from));
         }
-        self.written = 0;
-        let done = self.connection.query_row(sql, [], |_| Ok(()));
-        let failed = done
-            .map_err(|error| self.ground.judge(error.into()))
-            .err()
-            .filter(StoreError::is_final);
-        if let Some(error) = failed {
+    }
+
+    fn note_failure(&mut self, error: Option<StoreError>) {
+        let error = error.map(|error| self.ground.judge(error));
+        if let Some(error) = error.filter(StoreError::is_final) {
             self.fail(error);
         }
     }
@@ -205,7 +213,7 @@ impl Writer {
         let answers = self.carry_out(&group);
         answer(group, answers);
         if self.written > CHECKPOINT {
-            self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
+            self.checkpoint();
         }
         closing
     }
@@ -223,8 +231,9 @@ impl Writer {
         })?;
         let transaction = self.connection.transaction()?;
         let mut heads = Staged {
-            committed: &self.heads,
-            changed: Heads::new(),
+            committed: &self.newest,
+            changed: Newest::new(),
+            written: Vec::new(),
         };
         let mut results = Vec::with_capacity(group.len());
         for pending in group {
@@ -234,20 +243,26 @@ impl Writer {
             }
             self.written += pending.write.pages();
         }
-        let changed = heads.changed;
+        let Staged {
+            changed, written, ..
+        } = heads;
         #[cfg(test)]
         if let Some(error) = self.faults.pop_front() {
             return Err(error);
         }
         transaction.commit()?;
-        self.heads.extend(changed);
+        self.newest.extend(changed);
+        // Before the acknowledgement: what a client was told of must be missed if the disk loses it.
+        self.heads.keep(written);
+        let bounded = self.log.bound(&self.connection);
+        self.note_failure(bounded.err());
         Ok(results)
     }
 
     /// Where the logs end that were written to or looked at, as committed.
     pub(super) fn ends(&self) -> impl Iterator<Item = End<'_>> {
         let end = |head: &Head| (head.seq, head.chain);
-        self.heads
+        self.newest
             .iter()
             .map(move |(session, head)| (session, head.as_ref().map(end)))
     }
@@ -287,8 +302,10 @@ fn is_refusal(error: &StoreError) -> bool {
 
 /// Heads as the transaction under way would leave them.
 struct Staged<'a> {
-    committed: &'a Heads,
-    changed: Heads,
+    committed: &'a Newest,
+    changed: Newest,
+    /// For the file of heads.
+    written: Vec<(SessionId, Known)>,
 }
 
 impl Staged<'_> {
@@ -296,22 +313,29 @@ impl Staged<'_> {
         if let Some(head) = self.changed.get(id).or_else(|| self.committed.get(id)) {
             return Ok(*head);
         }
-        let head = on
-            .prepare_cached("SELECT number, head_seq, head_chain FROM sessions WHERE id = ?1")?
-            .query_row([id.as_str()], |row| {
-                Ok(Head {
-                    number: row.get(0)?,
-                    seq: row.get::<_, i64>(1)?.cast_unsigned(),
-                    chain: row.get(2)?,
-                })
-            })
+        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
+        let read = on
+            .prepare_cached(&sql)?
+            .query_row([id.as_str()], row::read)
             .optional()
             .map_err(|error| StoreError::in_session(error, id, 1))?;
+        let head = match read {
+            None => None,
+            Some(Read::Whole(stored)) => Some(stored.head),
+            Some(Read::Damaged { number, .. }) => {
+                return Err(StoreError::Damaged {
+                    session: id.clone(),
+                    seq: replay(on, number, id)?.first_doubtful(),
+                });
+            }
+        };
         self.changed.insert(id.clone(), head);
         Ok(head)
     }
 
     fn set(&mut self, id: &SessionId, head: Option<Head>) {
+        let known = head.map_or(Known::Deleted, |head| head.known());
+        self.written.push((id.clone(), known));
         self.changed.insert(id.clone(), head);
     }
 }
@@ -328,7 +352,7 @@ fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer 
                 .ok_or_else(|| StoreError::Missing(session.clone()))?;
             check_order(session, head.seq, bodies)?;
             let head = insert_events(on, session, head, bodies)?;
-            update_session(on, row, head)?;
+            row.update(on, &head)?;
             heads.set(session, Some(head));
             Ok(session.clone())
         }
@@ -343,25 +367,24 @@ fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer 
             {
                 return Ok(existing);
             }
+            // Ids are never used again, so only a salvage can bring back what was deleted since.
+            if deletion::was_deleted(on, session)? {
+                return Err(StoreError::Missing(session.clone()));
+            }
             let taken = heads.get(on, session)?.map_or(0, |head| head.seq);
             check_order(session, taken, bodies)?;
             let number = insert_session(on, session, request.as_deref())?;
-            let empty = Head {
-                number,
-                seq: 0,
-                chain: Chain::START,
-            };
+            let empty = Head::empty(number, session, request.as_deref());
             let head = insert_events(on, session, empty, bodies)?;
-            update_session(on, row, head)?;
+            row.update(on, &head)?;
             heads.set(session, Some(head));
             Ok(session.clone())
         }
-        Write::Delete { session } => {
-            let head = heads
-                .get(on, session)?
-                .ok_or_else(|| StoreError::Missing(session.clone()))?;
-            on.execute("DELETE FROM events WHERE session = ?1", [head.number])?;
-            on.execute("DELETE FROM sessions WHERE number = ?1", [head.number])?;
+        Write::Delete { session, request } => {
+            if let Some(earlier) = deletion::find(on, request)? {
+                return Ok(earlier);
+            }
+            deletion::delete(on, session, request)?;
             heads.set(session, None);
             Ok(session.clone())
         }
@@ -369,6 +392,13 @@ fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer 
 }
 
 fn check_order(session: &SessionId, head: u64, bodies: &Bodies) -> Result<(), StoreError> {
+    if bodies.is_empty() {
+        return Err(StoreError::OutOfOrder {
+            session: session.clone(),
+            expected: head + 1,
+            found: 0,
+        });
+    }
     for (expected, (found, _)) in (head + 1..).zip(bodies) {
         if *found != expected {
             return Err(StoreError::OutOfOrder {
@@ -397,15 +427,16 @@ fn insert_session(
 ) -> Result<i64, StoreError> {
     on.prepare_cached(
         "INSERT INTO sessions(id, create_request, title, workspace, active_ms, archived,
-                              unfinished, summary, head_seq, head_chain)
-         VALUES (?1, ?2, '', '', 0, 0, 0, x'', 0, x'')",
+                              unfinished, summary, head_seq, head_chain, sum)
+         VALUES (?1, ?2, '', '', 0, 0, 0, x'', 0, x'', x'')",
     )?
     .execute(params![session.as_str(), request])?;
     Ok(on.last_insert_rowid())
 }
 
-fn insert_events(
-    on: &Transaction<'_>,
+/// Adds events after `head`. Returns the new one.
+pub(super) fn insert_events(
+    on: &Connection,
     session: &SessionId,
     mut head: Head,
     bodies: &Bodies,
@@ -418,25 +449,4 @@ fn insert_events(
         insert.execute(params![head.number, seq.cast_signed(), body, head.chain])?;
     }
     Ok(head)
-}
-
-fn update_session(on: &Transaction<'_>, row: &Row, head: Head) -> Result<(), StoreError> {
-    on.prepare_cached(
-        "UPDATE sessions SET title = :title, workspace = :workspace, active_ms = :active_ms,
-                archived = :archived, unfinished = :unfinished, summary = :summary,
-                head_seq = :head_seq, head_chain = :head_chain
-         WHERE number = :number",
-    )?
-    .execute(named_params! {
-        ":title": row.title,
-        ":workspace": row.workspace,
-        ":active_ms": row.active_ms,
-        ":archived": row.archived,
-        ":unfinished": row.unfinished,
-        ":summary": row.summary,
-        ":head_seq": head.seq.cast_signed(),
-        ":head_chain": head.chain,
-        ":number": head.number,
-    })?;
-    Ok(())
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     adapters::{
         jobs::{Adopted, Follow, JobError, snapshot},
-        store::Listing,
+        store::{Listing, StoreError},
     },
     edge::status::refuse,
 };
@@ -184,7 +184,14 @@ impl Services {
         let mut jobs = Vec::new();
         for session in self.sessions.list(listing).await? {
             let id: SessionId = session.id.parse().map_err(bad_id)?;
-            jobs.extend(self.sessions.open(&id).await?.look().await?.jobs);
+            match self.sessions.open(&id).await {
+                Ok(handle) => jobs.extend(handle.look().await?.jobs),
+                // One damaged session must not hide the jobs of the others.
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Missing(_))) => {
+                    tracing::warn!(session = %id, %error, "its jobs are not listed");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(jobs)
     }

@@ -4,7 +4,7 @@ use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use quire_proto::{
-    id::SessionId,
+    id::{RequestId, SessionId},
     v1::{
         ApprovePolicy, ClientWorld, Job, JobState, SandboxMode, Session, SessionCreated,
         SessionServiceArchiveRequest, SessionServiceArchiveResponse, SessionServiceCreateRequest,
@@ -178,12 +178,25 @@ impl SessionService for Services {
         &self,
         request: Request<SessionServiceDeleteRequest>,
     ) -> Result<Response<SessionServiceDeleteResponse>, Status> {
-        self.caller(&request, &request.get_ref().request_id)?;
-        let handle = self.session(&request.get_ref().session).await?;
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let request_id: RequestId = caller.request_id.parse().map_err(bad_id)?;
+        if self.sessions.store().deletion(&request_id).await?.is_some() {
+            return Ok(Response::new(SessionServiceDeleteResponse {}));
+        }
+        let handle = match self.session(&request.get_ref().session).await {
+            Ok(handle) => handle,
+            Err(refused) => {
+                self.delete_unopened(&request.get_ref().session, &request_id, refused)
+                    .await?;
+                return Ok(Response::new(SessionServiceDeleteResponse {}));
+            }
+        };
         let jobs = handle.look().await?.jobs;
         let (sessions, kept) = (self.sessions.clone(), self.jobs.clone());
         carried_out(async move {
-            sessions.delete(&handle).await?;
+            if !sessions.delete(&handle, &request_id).await? {
+                return Ok(());
+            }
             for job in jobs.iter().filter(|job| job.state() == JobState::Running) {
                 if let Ok(id) = job.id.parse() {
                     sessions.world().jobs.stop(id).await;
@@ -274,6 +287,28 @@ impl SessionService for Services {
 }
 
 impl Services {
+    /// Removes a session that could not be opened because its log is damaged; its jobs are not known.
+    /// Otherwise it stays `refused`, unless the same request has removed the session meanwhile.
+    async fn delete_unopened(
+        &self,
+        name: &str,
+        request: &RequestId,
+        refused: Status,
+    ) -> Result<(), Status> {
+        let store = self.sessions.store();
+        if store.deletion(request).await?.is_some() {
+            return Ok(());
+        }
+        match store.find(name).await?.as_slice() {
+            [session] if !name.is_empty() && session.damaged_seq != 0 => {
+                let id = session.id.parse().map_err(bad_id)?;
+                store.delete(&id, request).await?;
+                Ok(())
+            }
+            _ => Err(refused),
+        }
+    }
+
     /// One field of an update mask.
     async fn change_field(
         &self,

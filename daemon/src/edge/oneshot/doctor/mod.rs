@@ -3,6 +3,7 @@
 //! Each check only looks. Nothing is made, mended or sent; a model server on this machine may be
 //! asked for its list, and a configured `api_key_command` is run.
 
+mod history;
 mod machine;
 mod models;
 mod places;
@@ -94,6 +95,7 @@ fn examine(world: &World) -> Vec<Check> {
         places::socket(&world.home),
         places::daemon(&world.home),
         machine::sqlite(),
+        history::history(&world.home),
     ];
     checks.extend(machine::sandbox(&world.environment));
     checks.extend([
