@@ -7,12 +7,12 @@
 //! knows.
 //!
 //! SQLite misses most flipped bits, and a lost or flipped write-ahead log silently becomes a shorter
-//! history. So events have their [`chain`], rows of sessions a [checksum](row), and where each log ends is
-//! kept [outside](heads) too. The three are compared [when the store opens](opening), by each read, and
+//! history. So events have their `chain`, rows of sessions a checksum (`row`), and where each log ends is
+//! kept outside (`heads`) too. The three are compared when the store opens (`opening`), by each read, and
 //! for all of it by [`Store::verify`].
 //!
-//! What becomes of a full disk and of a failed one is told in [`ground`] and [`refound`], of a database that
-//! is not whole in [`aside`] and [`salvage`].
+//! What becomes of a full disk and of a failed one is told in `ground` and `refound`, of a database that
+//! is not whole in `aside` and `salvage`.
 
 mod aside;
 mod chain;
