@@ -181,7 +181,7 @@ impl Store {
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, ground, inbox, (log, found.heads)).run())
+            .spawn(move || Writer::new(connection, ground, inbox, log, found.heads).run())
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),

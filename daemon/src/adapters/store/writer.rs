@@ -105,7 +105,8 @@ impl Writer {
         connection: Connection,
         ground: Ground,
         inbox: Receiver<Message>,
-        (log, heads): (Log, Heads),
+        log: Log,
+        heads: Heads,
     ) -> Self {
         Self {
             connection,
@@ -157,10 +158,8 @@ impl Writer {
     }
 
     fn close(mut self, reply: oneshot::Sender<Result<(), StoreError>>) {
-        if self.ground.failure().is_none() {
-            let emptied = self.log.empty(&self.connection);
-            self.note_failure(emptied.err());
-        }
+        self.heads.keep([]);
+        self.checkpoint(Log::empty);
         let result = self.ground.failure().cloned().map_or(Ok(()), Err);
         drop(self.connection);
         self.heads.close();
@@ -170,30 +169,30 @@ impl Writer {
     /// Moves the write-ahead log into the database and empties it, unless someone reads.
     fn settle(&mut self) {
         self.heads.keep([]);
-        if self.ground.failure().is_none() && self.dirty {
-            let emptied = self.log.settle(&self.connection);
-            self.written = 0;
-            self.dirty = matches!(emptied, Ok(false));
-            self.note_failure(emptied.err());
-        } else {
-            self.dirty = false;
+        if self.dirty {
+            self.dirty = !self.checkpoint(Log::settle);
         }
     }
 
-    /// Done here and not by SQLite after a commit, which would keep a failure to itself.
-    fn checkpoint(&mut self) {
-        if self.ground.failure().is_none() {
-            self.written = 0;
-            let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
-            let moved = self.connection.query_row(checkpoint, [], |_| Ok(()));
-            self.note_failure(moved.err().map(StoreError::from));
+    /// Done here and not by SQLite after a commit, which would keep a failure to itself. False when there is
+    /// more to do.
+    fn checkpoint(
+        &mut self,
+        how: impl FnOnce(&mut Log, &Connection) -> Result<bool, StoreError>,
+    ) -> bool {
+        if self.ground.failure().is_some() {
+            return true;
         }
-    }
-
-    fn note_failure(&mut self, error: Option<StoreError>) {
-        let error = error.map(|error| self.ground.judge(error));
-        if let Some(error) = error.filter(StoreError::is_final) {
-            self.fail(error);
+        self.written = 0;
+        let done = how(&mut self.log, &self.connection);
+        match done.map_err(|error| self.ground.judge(error)) {
+            Ok(done) => done,
+            Err(error) => {
+                if error.is_final() {
+                    self.fail(error);
+                }
+                true
+            }
         }
     }
 
@@ -213,7 +212,7 @@ impl Writer {
         let answers = self.carry_out(&group);
         answer(group, answers);
         if self.written > CHECKPOINT {
-            self.checkpoint();
+            self.checkpoint(Log::pass_on);
         }
         closing
     }
@@ -254,8 +253,6 @@ impl Writer {
         self.newest.extend(changed);
         // Before the acknowledgement: what a client was told of must be missed if the disk loses it.
         self.heads.keep(written);
-        let bounded = self.log.bound(&self.connection);
-        self.note_failure(bounded.err());
         Ok(results)
     }
 
