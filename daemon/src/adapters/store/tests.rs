@@ -42,6 +42,7 @@ fn event(seq: u64) -> v1::Event {
     let body = Body::TurnSuspended(v1::TurnSuspended {
         turn: seq,
         reason: format!("event {seq}"),
+        wants_world: false,
     });
     v1::Event {
         seq,

@@ -245,7 +245,7 @@ impl Turn {
         effects.push(Effect::StopSample);
         self.close(*answer, ItemStatus::CutOff, effects);
         if self.taken_over && error.kind == SampleErrorKind::Credentials {
-            return self.suspend(&error.message, effects);
+            return self.suspend(&error.message, true, effects);
         }
         self.failed += 1;
         let elapsed = self.now.steady.saturating_sub(self.asked);
@@ -272,11 +272,14 @@ impl Turn {
         effects.push(Effect::Later(wait));
     }
 
-    pub(super) fn suspend(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+    /// Leaves the turn until someone sends it on: the next client when that may have what it wants in its
+    /// world, else a person.
+    pub(super) fn suspend(&mut self, reason: &str, wants_world: bool, effects: &mut Vec<Effect>) {
         self.phase = Phase::Suspended;
         let suspended = TurnSuspended {
             turn: self.id.get(),
             reason: reason.to_owned(),
+            wants_world,
         };
         effects.push(Effect::append(Body::TurnSuspended(suspended)));
         effects.push(Effect::Activity(ActivityKind::Suspended, reason.to_owned()));
