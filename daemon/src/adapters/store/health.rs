@@ -10,6 +10,7 @@ pub struct Health {
     told: BTreeMap<Trouble, String>,
     crowded: bool,
     condemned: bool,
+    salvaging: bool,
 }
 
 impl Health {
@@ -22,6 +23,12 @@ impl Health {
     #[must_use]
     pub fn has_room(&self) -> bool {
         !self.crowded
+    }
+
+    /// True when this start found a damaged database: sessions may be missing that are still salvaged.
+    #[must_use]
+    pub fn may_lack_sessions(&self) -> bool {
+        self.salvaging
     }
 
     /// True when nothing more can be written and only a new start helps, which moves the database aside.
@@ -74,6 +81,10 @@ impl Teller {
 
     pub(super) fn set_room(&self, room: bool) {
         self.change(|health| health.crowded = !room);
+    }
+
+    pub(super) fn salvages(&self) {
+        self.change(|health| health.salvaging = true);
     }
 
     pub(super) fn condemn(&self) {

@@ -196,6 +196,7 @@ impl Store {
 
     /// Waits a moment for the salvage, so that what it brings back soon is there from the start.
     fn salvage(&self, damaged: Vec<PathBuf>) -> io::Result<()> {
+        self.teller.salvages();
         let done = salvage::begin(damaged, self.writer.clone(), self.teller.clone())?;
         let _goes_on = done.recv_timeout(SALVAGE);
         Ok(())
