@@ -8,8 +8,9 @@ use std::{
 use quire_proto::home::Home;
 
 use crate::{
-    connect::{Connection, Host, Introduction, no_daemon},
+    connect::{Host, Introduction, no_daemon},
     failure::{Exit, Failure},
+    link::Link,
     output::{End, Printed},
 };
 
@@ -54,9 +55,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::open`].
-    pub async fn connect(&self, name: &'static str) -> Result<Connection, Failure> {
-        Connection::open(&self.host, self.who(name)).await
+    /// Those of [`Link::open`].
+    pub async fn connect(&self, name: &'static str) -> Result<Link, Failure> {
+        Link::open(&self.host, self.who(name)).await
     }
 
     /// A client that may be waited for.

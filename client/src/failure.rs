@@ -162,9 +162,17 @@ fn exit_of_code(code: Code) -> Exit {
     }
 }
 
-/// True when the connection broke, or the daemon is about to end: worth another try on a new one.
+/// True when it is worth trying the same on a new connection: this one broke, its daemon is about to end,
+/// or it found its socket again and met another daemon there, which has another token.
 #[must_use]
 pub fn is_lost(status: &Status) -> bool {
+    let told = status.get_details_error_info();
+    is_broken(status) || told.is_some_and(|told| told.reason == "TOKEN_MISSING_OR_WRONG")
+}
+
+/// True when the connection broke, or the daemon is about to end.
+#[must_use]
+pub fn is_broken(status: &Status) -> bool {
     let transport = matches!(
         status.code(),
         Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
@@ -175,6 +183,13 @@ pub fn is_lost(status: &Status) -> bool {
         None => transport || broken,
         Some(told) => matches!(told.reason.as_str(), "CLOSED" | "DRAINING"),
     }
+}
+
+/// True when the daemon said that it is about to end because someone asked it to.
+#[must_use]
+pub fn is_announced(status: &Status) -> bool {
+    let told = status.get_details_error_info();
+    told.is_some_and(|told| told.reason == "DRAINING")
 }
 
 fn trimmed_lines(text: &str) -> String {
@@ -268,7 +283,15 @@ mod tests {
         assert!(is_lost(&answer(Code::Unavailable, "DRAINING")));
         assert!(!is_lost(&answer(Code::Unavailable, "UNREACHABLE")));
         assert!(!is_lost(&answer(Code::Internal, "STORE")));
+        let stranger = answer(Code::Unauthenticated, "TOKEN_MISSING_OR_WRONG");
+        assert!(is_lost(&stranger) && !is_broken(&stranger));
         assert!(!is_lost(&Status::new(Code::NotFound, "no such session")));
+        assert!(is_announced(&answer(Code::Unavailable, "DRAINING")));
+        assert!(!is_announced(&answer(Code::Unavailable, "CLOSED")));
+        assert!(!is_announced(&Status::new(
+            Code::Unavailable,
+            "broken pipe"
+        )));
     }
 
     #[test]

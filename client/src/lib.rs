@@ -4,8 +4,9 @@
 //! an event and was folded into a [`view::View`]. The parts, from the edge inwards:
 //!
 //! - [`cli`]: the command line; [`commands`]: one command per file;
-//! - [`connect`], [`start`], [`link`], [`force`]: the way to the daemon, back to it when it died,
-//!   and out of it when it hangs;
+//! - [`connect`], [`reach`], [`start`], [`versions`]: the way to the daemon, and to one of another
+//!   version; [`link`], [`patience`]: back to it when it died; [`force`]: out of it when it hangs;
+//! - [`told`]: what people learn of all that;
 //! - [`view`]: the pure fold of what a watch streams; [`output`]: text and JSON lines from it;
 //! - [`failure`]: exit codes and what is told with each.
 
@@ -19,8 +20,12 @@ pub mod failure;
 pub mod force;
 pub mod link;
 pub mod output;
+pub mod patience;
+pub mod reach;
 pub mod start;
+pub mod told;
 pub mod tui;
+pub mod versions;
 pub mod view;
 pub mod world;
 

@@ -1,24 +1,22 @@
-//! A connection that comes back, and the watch that goes on over it.
+//! A connection that comes back.
 //!
-//! The daemon may die at any instant; a client that has work there brings it back and goes on from
-//! its cursor. It gives up when three daemons in a row brought nothing new, because then the daemon
-//! itself is what fails.
+//! The daemon may die at any instant; a client that has work there brings it back, and makes the call
+//! again that it died under. [`Patience`] says when that leads nowhere. A daemon that is there and
+//! says nothing is waited for, and people are told. A [`Watch`] goes on over such connections.
 
-use futures_util::FutureExt as _;
-use quire_proto::v1::{self, SessionServiceWatchResponse as Update};
-use tonic::{Status, Streaming};
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
 
 use crate::{
     connect::{Connection, Host, Introduction, no_daemon},
-    failure::{Failure, is_lost},
-    view::{Change, View},
+    failure::{Failure, is_announced, is_lost},
+    patience::{Death, MOST, Patience, Verdict},
+    told::{Told, patiently},
 };
 
-/// Daemons in a row that may die without a new event.
-const BARREN_MAX: u32 = 3;
+mod watch;
 
-/// Most updates handed out together, so that the rest of a loop gets its turn.
-const BATCH_MAX: usize = 512;
+pub use watch::Watch;
 
 /// A connection, and how to get it again.
 #[derive(Clone, Debug)]
@@ -26,20 +24,47 @@ pub struct Link {
     host: Host,
     who: Introduction,
     connection: Connection,
+    told: Told,
+    patience: Patience,
+    /// Since when there is this connection.
+    opened: Instant,
+    /// Something new came over it.
+    brought_news: bool,
 }
 
 impl Link {
-    /// Connects, and starts a daemon when none answers.
+    /// Connects, and starts a daemon when none answers. Tells the daemon's notices.
     ///
     /// # Errors
     ///
     /// Those of [`Connection::open`].
     pub async fn open(host: &Host, who: Introduction) -> Result<Self, Failure> {
+        let link = Self::for_screen(host, who).await?;
+        link.told.tell(link.connection.notices());
+        Ok(link)
+    }
+
+    /// As [`open`](Self::open), for a screen, which shows the notices itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::open`].
+    pub async fn for_screen(host: &Host, who: Introduction) -> Result<Self, Failure> {
         Ok(Self {
             host: host.clone(),
             who,
             connection: Connection::open(host, who).await?,
+            told: Told::default(),
+            patience: Patience::default(),
+            opened: Instant::now(),
+            brought_news: false,
         })
+    }
+
+    /// Where the daemon lives.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// The connection as it is now.
@@ -48,13 +73,38 @@ impl Link {
         &self.connection
     }
 
-    /// Makes the connection anew.
+    /// Something came that was not known before: the daemon gets on.
+    pub fn got_news(&mut self) {
+        self.brought_news = true;
+    }
+
+    /// Takes in that the connection broke, as `status` says, and tells from when on another may be made.
+    ///
+    /// # Errors
+    ///
+    /// When daemons die in a row without getting further.
+    pub fn broke(&mut self, status: Option<&Status>) -> Result<Instant, Failure> {
+        let death = Death {
+            brought_news: std::mem::take(&mut self.brought_news),
+            lived: self.opened.elapsed(),
+            announced: status.is_some_and(is_announced),
+        };
+        match self.patience.died(death) {
+            Verdict::Again(pause) => Ok(Instant::now() + pause),
+            Verdict::GiveUp => Err(keeps_dying(&self.host)),
+        }
+    }
+
+    /// Makes the connection anew, not before `from`.
     ///
     /// # Errors
     ///
     /// Those of [`Connection::open`].
-    pub async fn reopen(&mut self) -> Result<(), Failure> {
+    pub async fn reopen(&mut self, from: Instant) -> Result<(), Failure> {
+        sleep_until(from).await;
         self.connection = Connection::open(&self.host, self.who).await?;
+        self.opened = Instant::now();
+        self.told.tell(self.connection.notices());
         Ok(())
     }
 
@@ -68,188 +118,27 @@ impl Link {
         &mut self,
         call: impl AsyncFn(&Connection) -> Result<T, Status>,
     ) -> Result<T, Failure> {
-        for _ in 0..BARREN_MAX {
-            match call(&self.connection).await {
-                Err(status) if is_lost(&status) => self.reopen().await?,
-                other => return other.map_err(Failure::from),
-            }
-        }
-        Err(keeps_dying(&self.host))
-    }
-}
-
-/// A session being watched: its view, and the stream that feeds it.
-#[derive(Debug)]
-pub struct Watch {
-    link: Link,
-    session: String,
-    view: View,
-    stream: Option<Streaming<Update>>,
-    /// Where the reader stood when the stream was opened.
-    opened_at: u64,
-    barren: u32,
-    /// Sent to each new daemon: keys and environment live in a daemon's memory only.
-    world: Option<v1::ClientWorld>,
-}
-
-impl Watch {
-    /// Watches `session` from its beginning.
-    #[must_use]
-    pub fn from_start(link: Link, session: String) -> Self {
-        Self::new(link, session, View::default())
-    }
-
-    /// Watches `session` from the state it was told to be in.
-    #[must_use]
-    pub fn from_now(link: Link, session: v1::Session) -> Self {
-        Self::new(link, session.id.clone(), View::at(session))
-    }
-
-    fn new(link: Link, session: String, view: View) -> Self {
-        Self {
-            link,
-            session,
-            view,
-            stream: None,
-            opened_at: 0,
-            barren: 0,
-            world: None,
-        }
-    }
-
-    /// Gives `world` to every daemon that takes the session over from a dead one.
-    #[must_use]
-    pub fn lending(mut self, world: v1::ClientWorld) -> Self {
-        self.world = Some(world);
-        self
-    }
-
-    /// What has been applied.
-    #[must_use]
-    pub fn view(&self) -> &View {
-        &self.view
-    }
-
-    /// Ends the watch and keeps what was seen.
-    #[must_use]
-    pub fn into_view(self) -> View {
-        self.view
-    }
-
-    /// The connection under the watch.
-    #[must_use]
-    pub fn link(&mut self) -> &mut Link {
-        &mut self.link
-    }
-
-    /// The session watched.
-    #[must_use]
-    pub fn session(&self) -> &str {
-        &self.session
-    }
-
-    /// Applies one update of [`next`](Self::next).
-    pub fn apply(&mut self, update: &Update) -> Vec<Change> {
-        self.view.apply(update)
-    }
-
-    /// Waits for updates and returns all that came together, never none. They are not yet applied.
-    ///
-    /// Dropping the future loses nothing.
-    ///
-    /// # Errors
-    ///
-    /// What the daemon answers, or that it cannot be kept alive.
-    pub async fn next(&mut self) -> Result<Vec<Update>, Failure> {
         loop {
-            if self.stream.is_none() {
-                self.open_stream().await?;
+            let answer = patiently(self.connection.pid(), call(&self.connection)).await;
+            match answer {
+                Err(status) if is_lost(&status) => {
+                    let from = self.broke(Some(&status))?;
+                    self.reopen(from).await?;
+                }
+                other => {
+                    self.got_news();
+                    return other.map_err(Failure::from);
+                }
             }
-            let Some(stream) = &mut self.stream else {
-                continue;
-            };
-            match stream.message().await {
-                Ok(Some(first)) => return Ok(self.drain(first)),
-                Ok(None) => self.broke()?,
-                Err(status) if is_lost(&status) => self.broke()?,
-                Err(status) => return Err(status.into()),
-            }
-        }
-    }
-
-    fn drain(&mut self, first: Update) -> Vec<Update> {
-        let mut batch = vec![first];
-        // An error met here ends the stream; opening it again brings the error back if it stays.
-        while batch.len() < BATCH_MAX
-            && let Some(stream) = &mut self.stream
-            && let Some(Ok(Some(update))) = stream.message().now_or_never()
-        {
-            batch.push(update);
-        }
-        batch
-    }
-
-    fn broke(&mut self) -> Result<(), Failure> {
-        self.stream = None;
-        let seq = self.view.cursor().seq;
-        self.barren = if seq > self.opened_at {
-            1
-        } else {
-            self.barren + 1
-        };
-        if self.barren < BARREN_MAX {
-            Ok(())
-        } else {
-            Err(keeps_dying(&self.link.host))
-        }
-    }
-
-    async fn open_stream(&mut self) -> Result<(), Failure> {
-        if self.barren > 0 {
-            self.link.reopen().await?;
-            self.lend_world().await?;
-        }
-        let after = self.view.cursor();
-        let request = v1::SessionServiceWatchRequest {
-            session: self.session.clone(),
-            after: (after.seq > 0).then_some(after),
-            ..v1::SessionServiceWatchRequest::default()
-        };
-        self.opened_at = self.view.cursor().seq;
-        match self.link.connection.sessions().watch(request).await {
-            Ok(stream) => self.stream = Some(stream.into_inner()),
-            Err(status) if is_lost(&status) => self.broke()?,
-            Err(status) => return Err(status.into()),
-        }
-        Ok(())
-    }
-
-    /// A turn that a dead daemon left may wait for nothing but the keys in this environment.
-    async fn lend_world(&mut self) -> Result<(), Failure> {
-        let Some(world) = &self.world else {
-            return Ok(());
-        };
-        let request = v1::SessionServiceUpdateRequest {
-            request_id: quire_proto::id::RequestId::random().to_string(),
-            session: Some(v1::Session {
-                id: self.session.clone(),
-                ..v1::Session::default()
-            }),
-            world: Some(world.clone()),
-            ..v1::SessionServiceUpdateRequest::default()
-        };
-        match self.link.connection.sessions().update(request).await {
-            Ok(_) => Ok(()),
-            // The watch itself will find out and try again.
-            Err(status) if is_lost(&status) => Ok(()),
-            Err(status) => Err(status.into()),
         }
     }
 }
 
-fn keeps_dying(host: &Host) -> Failure {
+/// Why a daemon is not brought back any more.
+#[must_use]
+pub fn keeps_dying(host: &Host) -> Failure {
     no_daemon(format!(
-        "the daemon died {BARREN_MAX} times in a row without getting further: see `{}`",
+        "the daemon died {MOST} times in a row without getting further: see `{}`",
         host.home.logs().display()
     ))
 }

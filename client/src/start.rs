@@ -16,7 +16,7 @@ use quire_proto::home::Home;
 use rustix::fs::{FlockOperation, flock};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::Command,
+    process::{Child, Command},
     sync::oneshot,
     time::timeout,
 };
@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     connect::{Host, PATIENCE, no_daemon},
     failure::Failure,
+    patience::MOST,
 };
 
 /// Finds a program of ours: named by `variable`, else next to this executable.
@@ -181,16 +182,18 @@ fn make_directories(home: &Home) -> Result<(), Failure> {
 ///
 /// [`Exit::NoDaemon`](crate::failure::Exit::NoDaemon); also when the directory cannot be looked at.
 pub fn check_owner(directory: &Path) -> Result<(), Failure> {
-    let found = fs::metadata(directory).map_err(|error| unusable(directory, &error))?;
     let me = rustix::process::geteuid().as_raw();
-    if found.uid() == me {
-        return Ok(());
+    // Of a link both ends count: whoever planted it chose which directory of ours is behind it.
+    for found in [fs::symlink_metadata(directory), fs::metadata(directory)] {
+        let owner = found.map_err(|error| unusable(directory, &error))?.uid();
+        if owner != me {
+            return Err(no_daemon(format!(
+                "`{}` belongs to user {owner}, not to you ({me}): set `QUIRE_HOME` to a directory of yours",
+                directory.display()
+            )));
+        }
     }
-    Err(no_daemon(format!(
-        "`{}` belongs to user {}, not to you ({me}): set `QUIRE_HOME` to a directory of yours",
-        directory.display(),
-        found.uid()
-    )))
+    Ok(())
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
@@ -200,6 +203,15 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
     ))
 }
 
+/// Why a daemon that was started is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// It ended without a word, as when someone kills it: the next may live.
+    Ended(Failure),
+    /// It said why it cannot live, or there is no such program: the next would say the same.
+    Refused(Failure),
+}
+
 /// Starts the daemon of `host` and waits until it is ready, at most [`PATIENCE`].
 ///
 /// The caller holds the start lock.
@@ -207,12 +219,34 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 /// # Errors
 ///
 /// The daemon's own sentence when it cannot live.
-pub async fn daemon(host: &Host) -> Result<(), Failure> {
-    let program = match &host.daemon {
-        Some(program) => program.clone(),
-        None => program("quired", "QUIRE_DAEMON")?,
-    };
-    let mut command = Command::new(&program);
+pub async fn daemon(host: &Host) -> Result<(), NotStarted> {
+    let program = program_of(host).map_err(NotStarted::Refused)?;
+    let mut child = spawn(&program, host).map_err(NotStarted::Refused)?;
+    let stdout = child.stdout.take().expect("its stdout was just piped");
+    let mut line = String::new();
+    let mut said = BufReader::new(stdout);
+    match timeout(PATIENCE, said.read_line(&mut line)).await {
+        Ok(Ok(_)) => answer(line.trim(), &program),
+        Ok(Err(error)) => Err(NotStarted::Ended(no_daemon(format!(
+            "cannot hear the daemon: {error}"
+        )))),
+        Err(_elapsed) => Err(NotStarted::Refused(no_daemon(format!(
+            "the daemon was not ready within {} seconds: see `{}`",
+            PATIENCE.as_secs(),
+            host.home.logs().display()
+        )))),
+    }
+}
+
+fn program_of(host: &Host) -> Result<PathBuf, Failure> {
+    match &host.daemon {
+        Some(program) => Ok(program.clone()),
+        None => program("quired", "QUIRE_DAEMON"),
+    }
+}
+
+fn spawn(program: &Path, host: &Host) -> Result<Child, Failure> {
+    let mut command = Command::new(program);
     command
         .arg("serve")
         .current_dir("/")
@@ -222,33 +256,23 @@ pub async fn daemon(host: &Host) -> Result<(), Failure> {
     if let Some(variable) = host.home.variable() {
         command.env("QUIRE_HOME", variable);
     }
-    let mut child = command
+    command
         .spawn()
-        .map_err(|error| no_daemon(format!("cannot start `{}`: {error}", program.display())))?;
-    let stdout = child.stdout.take().expect("its stdout was just piped");
-    let mut line = String::new();
-    let mut said = BufReader::new(stdout);
-    match timeout(PATIENCE, said.read_line(&mut line)).await {
-        Ok(Ok(_)) => answer(line.trim(), &program),
-        Ok(Err(error)) => Err(no_daemon(format!("cannot hear the daemon: {error}"))),
-        Err(_elapsed) => Err(no_daemon(format!(
-            "the daemon was not ready within {} seconds: see `{}`",
-            PATIENCE.as_secs(),
-            host.home.logs().display()
-        ))),
-    }
+        .map_err(|error| no_daemon(format!("cannot start `{}`: {error}", program.display())))
 }
 
-fn answer(line: &str, program: &Path) -> Result<(), Failure> {
+fn answer(line: &str, program: &Path) -> Result<(), NotStarted> {
     match line {
         "ready" => Ok(()),
-        "" => Err(no_daemon(format!(
-            "the daemon ended before it was ready: run `{} serve` to see why",
+        "" => Err(NotStarted::Ended(no_daemon(format!(
+            "the daemon ended before it was ready, {MOST} times in a row: run `{} serve --foreground` to see why",
             program.display()
-        ))),
+        )))),
         other => {
             let sentence = other.strip_prefix("error: ").unwrap_or(other);
-            Err(no_daemon(format!("the daemon cannot start: {sentence}")))
+            Err(NotStarted::Refused(no_daemon(format!(
+                "the daemon cannot start: {sentence}"
+            ))))
         }
     }
 }

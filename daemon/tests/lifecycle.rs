@@ -200,7 +200,12 @@ fn signals_end_the_daemon_and_leave_nothing() {
         assert_eq!(daemon.wait().code(), Some(0), "for {signal:?}");
         assert_eq!(names_in(&home.daemon()), ["lock"], "for {signal:?}");
         let left = names_in(home.state());
-        assert_eq!(left, ["daemon", "growing", "jobs", "log", "quire.db"]);
+        assert_eq!(
+            left,
+            [
+                "daemon", "growing", "heads", "jobs", "log", "quire.db", "reserve"
+            ]
+        );
         let log = fs::read_to_string(home.logs().join("quired.log")).unwrap();
         assert!(log.contains("SIG"), "the cause is not in the log: {log}");
     }
@@ -330,13 +335,30 @@ fn a_state_directory_that_cannot_be_written_is_told() {
     assert_eq!(names_in(home.state()), [""; 0]);
 }
 
-#[test]
-fn a_socket_path_too_long_is_told_and_nothing_is_made() {
+#[tokio::test]
+async fn a_home_too_deep_for_a_socket_is_served_from_a_short_place() {
     let (root, _) = scratch();
     let home = Home::under(root.path().join("x".repeat(100))).unwrap();
+    let place = home.short_socket_dir().unwrap();
+    let mut daemon = Daemon::ready(&home);
+    assert_eq!(health(&home).await, ServingStatus::Serving);
+    let mode = fs::symlink_metadata(&place).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(!place.exists(), "`{}` is left", place.display());
+}
+
+#[test]
+fn a_short_place_of_somebody_else_is_refused() {
+    let (root, _) = scratch();
+    let home = Home::under(root.path().join("x".repeat(100))).unwrap();
+    let place = home.short_socket_dir().unwrap();
+    // What is no directory of ours cannot be made one; root may write in anybody's.
+    fs::write(&place, "").unwrap();
     let said = refusal(&home);
-    assert!(said.contains("longer than 103 bytes"), "{said}");
-    assert_eq!(names_in(root.path()), [""; 0]);
+    fs::remove_file(&place).unwrap();
+    assert!(said.contains("cannot use `/tmp/quire-"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::v1::ProtocolRange;
+
 /// Longest path a Unix socket can have on every system Quire runs on, in bytes.
 pub const SOCKET_PATH_MAX: usize = 103;
 
@@ -22,6 +24,13 @@ pub const SOCKET_NAME: &str = "quire.sock";
 #[must_use]
 pub fn socket_fits(path: &Path) -> bool {
     path.as_os_str().len() <= SOCKET_PATH_MAX
+}
+
+/// The same for the same bytes, in every version and on every machine (FNV-1a).
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 /// What stands in a state directory: by any of these one is known.
@@ -215,7 +224,7 @@ impl Home {
         self.daemon().join("token")
     }
 
-    /// Directories where the socket may live, best first.
+    /// Directories where the socket may live, best first. The last one always has room for it.
     #[must_use]
     pub fn socket_dirs(&self) -> Vec<PathBuf> {
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -224,7 +233,18 @@ impl Home {
             .map(|dir| dir.join("quire"))
             .into_iter()
             .chain([self.daemon()])
+            .chain(self.short_socket_dir())
             .collect()
+    }
+
+    /// Where the socket lives when the state directory lies too deep for one. The name is this user's
+    /// and this home's; whoever uses it must see that the directory is, too.
+    #[must_use]
+    pub fn short_socket_dir(&self) -> Option<PathBuf> {
+        let deep = !socket_fits(&self.daemon().join(SOCKET_NAME));
+        let user = nix::unistd::Uid::effective();
+        let home = fingerprint(self.state.as_os_str().as_encoded_bytes());
+        deep.then(|| PathBuf::from(format!("/tmp/quire-{user}-{home:016x}")))
     }
 
     /// Where the socket may be, best first.
@@ -240,20 +260,12 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// [`HomeError::LongSocketPath`] when no socket fits, [`HomeError::NotOurs`] for a directory whose
-    /// closing would break what lives there.
+    /// [`HomeError::NotOurs`] for a directory whose closing would break what lives there.
     pub fn check(&self) -> Result<(), HomeError> {
         if is_foreign(&self.state) {
             return Err(HomeError::NotOurs(self.state.clone()));
         }
-        let shortest = self
-            .sockets()
-            .into_iter()
-            .min_by_key(|path| path.as_os_str().len());
-        match shortest {
-            Some(path) if !socket_fits(&path) => Err(HomeError::LongSocketPath(path)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Reads what the last daemon wrote about itself. It may be dead: connect to find out.
@@ -298,6 +310,17 @@ pub struct DaemonRecord {
     pub socket: PathBuf,
 }
 
+impl DaemonRecord {
+    /// Protocol versions it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> ProtocolRange {
+        ProtocolRange {
+            min: self.protocol_min,
+            max: self.protocol_max,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,12 +341,17 @@ mod tests {
     }
 
     #[test]
-    fn a_home_too_deep_for_a_socket_is_refused() {
-        let deep = Path::new("/").join("d".repeat(SOCKET_PATH_MAX));
-        let home = Home::under(deep).unwrap_or_else(|error| panic!("{error}"));
-        assert!(matches!(home.check(), Err(HomeError::LongSocketPath(_))));
+    fn a_home_too_deep_for_a_socket_has_a_short_place_of_its_own_for_it() {
+        let deep = |last: &str| {
+            let path = Path::new("/").join("d".repeat(SOCKET_PATH_MAX)).join(last);
+            let home = Home::under(path).unwrap_or_else(|error| panic!("{error}"));
+            home.sockets().pop().expect("there is always a place")
+        };
+        assert!(socket_fits(&deep("one")), "{}", deep("one").display());
+        assert_eq!(deep("one"), deep("one"));
+        assert_ne!(deep("one"), deep("two"));
         let home = Home::under("/q".into()).unwrap_or_else(|error| panic!("{error}"));
-        assert!(home.check().is_ok());
+        assert_eq!(home.short_socket_dir(), None);
     }
 
     #[test]

@@ -8,6 +8,9 @@
 
 pub mod home;
 pub mod id;
+mod version;
+
+pub use version::{Standing, protocol, standing, version};
 
 /// The wire types and services of package `quire.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -18,9 +21,6 @@ pub mod v1 {
     pub const FILE_DESCRIPTOR_SET: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/quire.v1.binpb"));
 }
-
-/// Protocol versions this build speaks.
-pub const PROTOCOL: v1::ProtocolRange = v1::ProtocolRange { min: 1, max: 1 };
 
 /// Metadata key of the token that proves a client may read the state directory.
 pub const TOKEN_KEY: &str = "quire-token";

@@ -153,9 +153,13 @@ impl Request {
     ///
     /// When it is none.
     pub fn decode(frame: &Frame) -> Result<(Option<Vec<u8>>, Self), WireError> {
-        let Some((id, inner)) = frame.once()? else {
+        if frame.kind != ONCE {
             return Ok((None, Self::plain(frame.kind, &frame.body)?));
-        };
+        }
+        let (length, rest) = frame.body.split_first().ok_or(WireError::CutOff)?;
+        let (id, inner) = rest
+            .split_at_checked(usize::from(*length))
+            .ok_or(WireError::CutOff)?;
         let (kind, body) = inner.split_first().ok_or(WireError::CutOff)?;
         Ok((Some(id.to_vec()), Self::plain(*kind, body)?))
     }
@@ -212,17 +216,6 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The id and what follows it, of a frame that has one.
-    fn once(&self) -> Result<Option<(&[u8], &[u8])>, WireError> {
-        if self.kind != ONCE {
-            return Ok(None);
-        }
-        let (length, rest) = self.body.split_first().ok_or(WireError::CutOff)?;
-        rest.split_at_checked(usize::from(*length))
-            .map(Some)
-            .ok_or(WireError::CutOff)
-    }
-
     /// Reads a JSON body.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use quire_tests::{
     exchange::post,
     home::Home,
     model::{MockModel, Reply, Request, Wire},
-    processes::Process,
+    processes::{self, Process},
 };
 
 /// Runs of each figure of start and end.
@@ -261,16 +261,12 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Bytes that a process of Quire's occupies, shared pages divided among those who share them.
+/// Bytes that a process of Quire's occupies; 0 for all others.
 fn proportional(process: &Process) -> u64 {
     if !process.program.starts_with(binaries().directory()) {
         return 0;
     }
-    let rollup = format!("/proc/{}/smaps_rollup", process.pid.as_raw_nonzero());
-    let rollup = fs::read_to_string(rollup).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or_default() * 1024
+    processes::proportional(process.pid)
 }
 
 /// Wall time of one `quire exec`.

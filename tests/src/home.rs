@@ -168,6 +168,15 @@ impl Home {
         processes::is(record.pid, record.start_time)
     }
 
+    /// Every process that runs the daemon's program for this home, be it the daemon or not.
+    #[must_use]
+    pub fn daemons(&self) -> Vec<Process> {
+        let quired = binaries().quired().display().to_string();
+        let mut all = self.processes();
+        all.retain(|one| one.command.starts_with(&quired));
+        all
+    }
+
     /// Kills the daemon as a crash would, and waits until it is gone.
     ///
     /// # Panics

@@ -6,20 +6,34 @@
 //! directly, [`terminal`] gives the TUI a real terminal, [`svg`] draws its screen, [`layers`] reads
 //! sources.
 //!
+//! What may go wrong is brought about by [`wrapped`] (each daemon known from its first instant),
+//! [`shim`] (faults of the disk and the clock) and [`small_disk`]; [`follower`] and [`stage`] note what
+//! everyone was shown meanwhile.
+//!
 //! Nothing here leaves the loopback interface, and nothing outlives its test: every process started
 //! under a [`Home`](home::Home) carries that home's random path, by which it is found and ended.
 //! Failures panic, with what was seen: this crate is only ever linked into tests and benches.
 
+pub mod account;
 pub mod binaries;
+pub mod dice;
 pub mod exchange;
+pub mod follower;
 pub mod home;
 pub mod layers;
+pub mod lies;
 pub mod model;
 pub mod process;
 pub mod processes;
 pub mod repo;
+pub mod rounds;
 pub mod rpc;
+pub mod shim;
 pub mod skip;
+pub mod small_disk;
+pub mod stage;
 pub mod svg;
 pub mod terminal;
+pub mod view;
 pub mod wait;
+pub mod wrapped;

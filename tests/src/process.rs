@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
-use crate::wait::PATIENCE;
+use crate::{processes::alive, wait::PATIENCE};
 
 /// A command about to be run.
 pub struct Invocation {
@@ -85,6 +85,14 @@ impl Invocation {
     #[must_use]
     pub fn without_env(mut self, key: &str) -> Self {
         self.command.env_remove(key);
+        self
+    }
+
+    /// Runs as this user and group. Only the superuser may.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        self.command.uid(id).gid(id);
         self
     }
 
@@ -182,10 +190,38 @@ impl Running {
         );
     }
 
+    /// Waits until standard error contains `text`.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or ends without it.
+    pub fn tells(&self, text: &str) {
+        let told = self.stderr.wait(|seen| seen.contains(text));
+        let stderr = self.stderr.text();
+        assert!(told, "{} never told `{text}`: {stderr}", self.shown);
+    }
+
+    /// Waits until standard output holds more than so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time, or the output ends before.
+    pub fn grows(&self, beyond: usize) {
+        let grown = self.stdout.wait_bytes(|seen| seen.len() > beyond);
+        let stderr = self.stderr.text();
+        assert!(grown, "{} wrote nothing more; stderr: {stderr}", self.shown);
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.
         let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Whether it has ended; what it left is still to be fetched with [`finish`](Self::finish).
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !alive(self.pid())
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -231,6 +267,24 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+        if thread::panicking() {
+            self.tell();
+        }
+    }
+}
+
+impl Running {
+    /// What it complained of often says why the test failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the runner shows it with the failed test"
+    )]
+    fn tell(&self) {
+        let complaint = self.stderr.text();
+        let newest: Vec<_> = complaint.lines().rev().take(10).collect();
+        for line in newest.iter().rev() {
+            eprintln!("--- {}: {line}", self.shown);
+        }
     }
 }
 

@@ -33,6 +33,69 @@ pub fn is(pid: u32, start_time: u64) -> Option<Pid> {
     (started == start_time && alive(pid)).then_some(pid)
 }
 
+/// What a process has used of the machine since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time of its threads on a processor, in ticks of 10 ms.
+    pub ticks: u64,
+    /// How often a thread of it was put on a processor or taken off, by its own will or not.
+    pub switches: u64,
+}
+
+impl Usage {
+    /// Of this process and its living threads.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such process.
+    #[must_use]
+    pub fn of(pid: Pid) -> Self {
+        let fields = stat(pid).expect("the process lives");
+        let ticks = fields.get(11..13).into_iter().flatten();
+        let threads = fs::read_dir(path(pid, "task")).into_iter().flatten();
+        let statuses = threads.flatten().filter_map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status"));
+            status.ok()
+        });
+        Self {
+            ticks: ticks.filter_map(|field| field.parse::<u64>().ok()).sum(),
+            switches: statuses.map(|status| switches(&status)).sum(),
+        }
+    }
+
+    /// What was used since.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            ticks: self.ticks.saturating_sub(before.ticks),
+            switches: self.switches.saturating_sub(before.switches),
+        }
+    }
+}
+
+fn switches(status: &str) -> u64 {
+    let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+    let counts = lines.filter_map(|line| line.rsplit_once('\t')?.1.parse::<u64>().ok());
+    counts.sum()
+}
+
+/// Bytes that a process occupies, shared pages divided among those who share them; 0 when the kernel
+/// won't say.
+#[must_use]
+pub fn proportional(pid: Pid) -> u64 {
+    let rollup = fs::read_to_string(path(pid, "smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or_default() * 1024
+}
+
+/// How willingly the kernel ends this process when memory runs out: the higher the sooner.
+#[must_use]
+pub fn oom_score_adj(pid: Pid) -> Option<i32> {
+    let text = fs::read_to_string(path(pid, "oom_score_adj")).ok()?;
+    text.trim().parse().ok()
+}
+
 /// Every living process that has a path at or below `root` in its program, arguments, directory or
 /// environment, and those `known` to belong there.
 #[must_use]

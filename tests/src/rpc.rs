@@ -1,25 +1,24 @@
 //! The protocol, spoken directly: for what a test must do or see exactly, without the client.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use prost::Message as _;
 use quire_proto::{
     TOKEN_KEY,
+    home::{DaemonRecord, Home as Paths},
     id::RequestId,
     v1::{
-        ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Delta, Event, Item,
+        ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Event, Outcome,
         PromptItem, PromptMode, Session, SessionServiceCreateRequest, SessionServiceGetRequest,
-        SessionServiceListEventsRequest, SessionServiceWatchRequest, SessionServiceWatchResponse,
-        TurnServiceInterruptRequest, TurnServicePromptRequest, TurnServicePromptResponse,
-        TurnServiceWaitRequest, TurnServiceWaitResponse,
+        SessionServiceListEventsRequest, SessionServiceListRequest, SessionServiceWatchRequest,
+        SessionServiceWatchResponse, TurnServiceInterruptRequest, TurnServicePromptRequest,
+        TurnServicePromptResponse, TurnServiceWaitRequest, TurnServiceWaitResponse,
         approval_service_client::ApprovalServiceClient, daemon_service_client::DaemonServiceClient,
-        event::Body, item, session_service_client::SessionServiceClient,
-        session_service_watch_response::Update, turn_service_client::TurnServiceClient,
+        job_service_client::JobServiceClient, session_service_client::SessionServiceClient,
+        turn_service_client::TurnServiceClient,
     },
 };
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
@@ -36,6 +35,8 @@ use crate::{
     wait::{self, PATIENCE},
 };
 
+pub use crate::view::{View, items};
+
 /// A channel that shows the daemon's token with every call.
 pub type Wire = InterceptedService<Channel, Token>;
 
@@ -48,6 +49,14 @@ impl Interceptor for Token {
         request.metadata_mut().insert(TOKEN_KEY, self.0.clone());
         Ok(request)
     }
+}
+
+/// Connects to the daemon that left this record; `None` when it doesn't answer.
+pub(crate) async fn dial(paths: &Paths, record: &DaemonRecord) -> Option<Wire> {
+    let token = paths.token().ok()?.parse().ok()?;
+    let address = format!("unix://{}", record.socket.display());
+    let channel = Endpoint::try_from(address).ok()?.connect().await.ok()?;
+    Some(InterceptedService::new(channel, Token(token)))
 }
 
 /// A connection to a home's daemon, for tests that are not async themselves.
@@ -76,24 +85,31 @@ impl Rpc {
     /// When there is none.
     #[must_use]
     pub fn connect(home: &Home) -> Self {
-        let record = wait::until_some("a daemon to connect to", || {
-            home.daemon().and_then(|_| home.record())
-        });
-        let token = home.paths().token().expect("the daemon left its token");
-        let token = token.parse().expect("a token is printable");
+        wait::until_some("a daemon to connect to", || {
+            home.daemon().and_then(|_| Self::at(home))
+        })
+    }
+
+    /// Connects to the home's newest daemon; `None` when it doesn't answer.
+    #[must_use]
+    pub fn at(home: &Home) -> Option<Self> {
+        Self::to(&home.paths(), &home.record()?)
+    }
+
+    /// Connects to the daemon that left this record; `None` when it doesn't answer.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no event queue left.
+    #[must_use]
+    pub fn to(paths: &Paths, record: &DaemonRecord) -> Option<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("the machine has an event queue left");
-        let address = format!("unix://{}", record.socket.display());
-        let endpoint = Endpoint::try_from(address).expect("the socket's path is absolute");
-        let channel = runtime.block_on(endpoint.connect());
-        let channel = channel.unwrap_or_else(|error| panic!("cannot connect: {error:?}"));
-        Self {
-            runtime,
-            wire: InterceptedService::new(channel, Token(token)),
-        }
+        let wire = runtime.block_on(dial(paths, record))?;
+        Some(Self { runtime, wire })
     }
 
     /// Runs a call to its end.
@@ -130,6 +146,12 @@ impl Rpc {
     #[must_use]
     pub fn approvals(&self) -> ApprovalServiceClient<Wire> {
         ApprovalServiceClient::new(self.wire.clone())
+    }
+
+    /// `JobService`.
+    #[must_use]
+    pub fn jobs(&self) -> JobServiceClient<Wire> {
+        JobServiceClient::new(self.wire.clone())
     }
 
     /// Calls an RPC by its path with an empty request, and says how it began to answer: with `Ok`
@@ -196,6 +218,14 @@ impl Rpc {
         session
             .unwrap_or_else(|status| panic!("get: {status}"))
             .expect("a session found is a session told")
+    }
+
+    /// The newest session, if there is one.
+    #[must_use]
+    pub fn newest(&self) -> Option<Session> {
+        let request = SessionServiceListRequest::default();
+        let list = self.wait(async { self.sessions().list(request).await });
+        list.ok()?.into_inner().sessions.into_iter().next()
     }
 
     /// Sends a prompt under a request id of its own.
@@ -299,6 +329,21 @@ impl Rpc {
         response.into_inner().events
     }
 
+    /// Outcomes of all calls of a session, in the order they ended. Names work as for a command.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such session.
+    #[must_use]
+    pub fn outcomes(&self, name: &str) -> Vec<Outcome> {
+        let items = items(&self.events(&self.session(name).id)).into_iter();
+        let outcomes = items.filter_map(|one| match one.kind {
+            Some(quire_proto::v1::item::Kind::ToolCall(call)) => call.outcome,
+            _ => None,
+        });
+        outcomes.collect()
+    }
+
     /// Watches a session from a cursor; `None` is from the beginning.
     #[must_use]
     pub fn watch(&self, session: &str, after: Option<Cursor>) -> Watcher {
@@ -392,144 +437,4 @@ impl Drop for Watcher {
 
 fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
     view.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a watcher has seen, and whether that was whole.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// All events, in the order they came.
-    pub events: Vec<Event>,
-    /// Bytes of items still growing, by item.
-    pub growing: BTreeMap<u64, Vec<u8>>,
-    /// True once the daemon said that the past is complete.
-    pub synced: bool,
-    /// Gaps and repeats.
-    pub faults: Vec<String>,
-    /// Why the watch ended, if it has.
-    pub ended: Option<String>,
-    seq: u64,
-}
-
-impl View {
-    fn start(&mut self, cursor: &Cursor) {
-        self.seq = cursor.seq;
-        for grown in &cursor.growing {
-            // The reader has these bytes already; which ones doesn't matter here.
-            let bytes = usize::try_from(grown.offset).unwrap_or_default();
-            self.growing.insert(grown.item, vec![b'?'; bytes]);
-        }
-    }
-
-    fn apply(&mut self, update: Update) {
-        match update {
-            Update::Event(event) => self.event(event),
-            Update::Delta(delta) => self.delta(&delta),
-            Update::Synced(synced) => {
-                self.synced = true;
-                let seq = self.seq;
-                self.rule(synced.seq == seq, || {
-                    format!("synced up to {}, but the last event was {seq}", synced.seq)
-                });
-            }
-            Update::Snapshot(_) => self.faults.push("a snapshot nobody asked for".to_owned()),
-            Update::Heartbeat(_) | Update::Presence(_) | Update::Activity(_) => {}
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        let want = self.seq + 1;
-        self.rule(event.seq == want, || {
-            format!("event {} where {want} was due", event.seq)
-        });
-        self.seq = event.seq;
-        if let Some(Body::ItemCompleted(completed)) = &event.body
-            && let Some(item) = &completed.item
-        {
-            self.completed(item);
-        }
-        self.events.push(event);
-    }
-
-    /// What an item has grown to must be what it is in the end.
-    fn completed(&mut self, item: &Item) {
-        let grown = self.growing.remove(&item.id);
-        let text = match &item.kind {
-            Some(item::Kind::Message(message)) => &message.text,
-            Some(item::Kind::Reasoning(reasoning)) => &reasoning.text,
-            _ => return,
-        };
-        let Some(grown) = grown else { return };
-        // The end may overtake the last deltas, so what was shown may be shorter, never other.
-        let mut pairs = text.bytes().zip(&grown);
-        let same = grown.len() <= text.len() && pairs.all(|(end, had)| end == *had || *had == b'?');
-        self.rule(same, || {
-            let shown = String::from_utf8_lossy(&grown);
-            format!(
-                "item {} was shown as `{shown}` but ended as `{text}`",
-                item.id
-            )
-        });
-    }
-
-    fn delta(&mut self, delta: &Delta) {
-        let have = self.growing.entry(delta.item).or_default();
-        let at = have.len() as u64;
-        have.extend_from_slice(&delta.data);
-        // Output of commands may leave bytes out, but never say any twice.
-        self.rule(delta.offset >= at, || {
-            format!(
-                "item {}: delta at {} where {at} was due",
-                delta.item, delta.offset
-            )
-        });
-    }
-
-    fn rule(&mut self, holds: bool, fault: impl FnOnce() -> String) {
-        if !holds {
-            self.faults.push(fault());
-        }
-    }
-
-    /// Turns that have ended.
-    #[must_use]
-    pub fn turns_ended(&self) -> usize {
-        let ended = |event: &&Event| matches!(event.body, Some(Body::TurnEnded(_)));
-        self.events.iter().filter(ended).count()
-    }
-
-    /// Items in their final form, in the order they ended.
-    #[must_use]
-    pub fn items(&self) -> Vec<Item> {
-        items(&self.events)
-    }
-
-    /// All durable facts as bytes: equal for two watchers who saw the same.
-    #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        let encoded = self
-            .events
-            .iter()
-            .map(|event| event.encode_length_delimited_to_vec());
-        encoded.collect::<Vec<_>>().concat()
-    }
-
-    /// Text of the items that grow at this moment.
-    #[must_use]
-    pub fn growing_text(&self) -> String {
-        let texts = self
-            .growing
-            .values()
-            .map(|bytes| String::from_utf8_lossy(bytes));
-        texts.collect()
-    }
-}
-
-/// Items in their final form, in the order they ended.
-#[must_use]
-pub fn items(events: &[Event]) -> Vec<Item> {
-    let completed = events.iter().filter_map(|event| match &event.body {
-        Some(Body::ItemCompleted(completed)) => completed.item.clone(),
-        _ => None,
-    });
-    completed.collect()
 }

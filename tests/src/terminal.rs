@@ -134,6 +134,20 @@ impl Terminal {
         );
     }
 
+    /// Waits until the program has sent these bytes to the terminal, shown or not.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't in time.
+    pub fn is_sent(&self, wanted: &str) {
+        let has = |bytes: &[u8]| {
+            let wanted = wanted.as_bytes();
+            bytes.windows(wanted.len()).any(|seen| seen == wanted)
+        };
+        let sent = self.output.wait_bytes(has);
+        assert!(sent, "never sent {wanted:?}:\n{}", self.screen().contents());
+    }
+
     /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.

@@ -48,6 +48,12 @@ pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option
     }
 }
 
+/// Lets time pass. Only where time itself is the fault or the measure: a frozen process, a clock that
+/// is wrong, an idle daemon.
+pub fn pass(time: Duration) {
+    thread::sleep(time);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,7 +70,7 @@ pub(super) async fn decide(
     word: &str,
 ) -> Done {
     let mut link = Link::open(&context.host, context.who("approve")).await?;
-    let session = find_session(link.connection(), session).await?;
+    let session = find_session(&mut link, session).await?;
     let request = ApprovalServiceDecideRequest {
         request_id: request_id(),
         session: session.id,

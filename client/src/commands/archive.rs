@@ -22,7 +22,7 @@ pub struct Arguments {
 /// When there is no such session.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
     let mut link = Link::open(&context.host, context.who("archive")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let request = SessionServiceArchiveRequest {
         request_id: request_id(),
         session: session.id,

@@ -7,9 +7,9 @@ use quire_proto::v1::{ClientWorld, SessionServiceCreateRequest};
 use super::{Done, exec::prompt::check_length, find_session, ps, request_id};
 use crate::{
     cli::SessionOptions,
-    connect::Connection,
     context::{self, Context},
     failure::{Exit, Failure},
+    link::Link,
     tui::{self, Leaving, Left, Role, Surroundings},
     world,
 };
@@ -40,13 +40,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         true => Role::Observe,
         false => Role::Work,
     };
-    let connection = Connection::open(&context.host, tui::introduction(role)).await?;
+    let mut link = Link::for_screen(&context.host, tui::introduction(role)).await?;
     let session = match &arguments.session {
-        Some(name) => find_session(&connection, name).await?.id,
-        None => newest_here(&connection).await?,
+        Some(name) => find_session(&mut link, name).await?.id,
+        None => newest_here(&mut link).await?,
     };
     let world = Some(world::here(None)?);
-    let left = tui::attach(surroundings(context, connection, world), session, role).await?;
+    let left = tui::attach(surroundings(context, link, world), session, role).await?;
     say_goodbye(&left)
 }
 
@@ -65,31 +65,26 @@ pub async fn start(prompt: Option<String>, options: SessionOptions, context: &Co
         model: options.model.unwrap_or_default(),
         title: String::new(),
     };
-    let connection = Connection::open(&context.host, tui::introduction(Role::Work)).await?;
+    let link = Link::for_screen(&context.host, tui::introduction(Role::Work)).await?;
     let prompt = prompt.filter(|prompt| !prompt.trim().is_empty());
     check_length(prompt.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
-    let surroundings = surroundings(context, connection, create.world.clone());
+    let surroundings = surroundings(context, link, create.world.clone());
     let left = tui::start(surroundings, create, prompt).await?;
     say_goodbye(&left)
 }
 
-fn surroundings(
-    context: &Context,
-    connection: Connection,
-    world: Option<ClientWorld>,
-) -> Surroundings {
+fn surroundings(context: &Context, link: Link, world: Option<ClientWorld>) -> Surroundings {
     Surroundings {
-        host: context.host.clone(),
-        connection,
+        link,
         world,
         colour: context.ends.colour,
     }
 }
 
 /// The newest session of this workspace: of the nearest directory upwards that has any.
-async fn newest_here(connection: &Connection) -> Result<String, Failure> {
+async fn newest_here(link: &mut Link) -> Result<String, Failure> {
     let here = world::here(None)?.cwd;
-    let sessions = ps::list(connection, false, "").await?;
+    let sessions = ps::list(link, false, "").await?;
     let directories = Path::new(&here).ancestors();
     let newest = directories
         .filter_map(|directory| {

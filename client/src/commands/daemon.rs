@@ -2,18 +2,25 @@
 
 use std::{fs, io, path::Path};
 
-use quire_proto::v1::{
-    DaemonServiceGetStatusRequest, DaemonServiceGetStatusResponse, DaemonServiceShutdownRequest,
-    DaemonServiceTailLogRequest, ShutdownMode,
+use quire_proto::{
+    Standing,
+    v1::{
+        DaemonServiceGetStatusRequest, DaemonServiceGetStatusResponse,
+        DaemonServiceShutdownRequest, DaemonServiceTailLogRequest, ShutdownMode,
+    },
 };
+use tokio::time::timeout;
 
 use super::{Done, later, request_id};
 use crate::{
-    connect::{Connection, no_daemon},
+    connect::{PATIENCE, no_daemon},
     context::{self, Context},
-    failure::Failure,
+    failure::{Failure, is_broken},
     force,
+    output::paint::printable,
+    reach::Reached,
     start::{self, StartLock},
+    versions,
 };
 
 /// Lines of the log that are shown.
@@ -68,11 +75,7 @@ enum Act {
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
     match arguments.act {
         Act::Status { json } => status(context, json).await,
-        Act::Start => {
-            let connection = context.connect("daemon").await?;
-            let status = ask_status(&connection).await?;
-            context::print(format!("running, process {}\n", status.pid))
-        }
+        Act::Start => running(context).await,
         Act::Stop { now } => {
             let mode = match now {
                 true => ShutdownMode::Now,
@@ -83,31 +86,26 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
                 None => context::progress("no daemon runs\n"),
             }
         }
-        Act::Restart => {
-            stop(context, ShutdownMode::Drain).await?;
-            let connection = context.connect("daemon").await?;
-            let status = ask_status(&connection).await?;
-            context::print(format!("running, process {}\n", status.pid))
-        }
+        Act::Restart => restart(context).await,
         Act::Logs { follow } => logs(context, follow).await,
         Act::Install => later::refuse("quire daemon install"),
     }
 }
 
-/// The running daemon; `None` when none runs.
+/// The running daemon, of whatever version; `None` when none runs.
 ///
 /// # Errors
 ///
 /// When one runs that cannot be talked to.
-async fn existing(context: &Context) -> Result<Option<Connection>, Failure> {
+async fn existing(context: &Context) -> Result<Option<Reached>, Failure> {
     let home = &context.host.home;
-    let found = Connection::existing(home, context.who("daemon")).await?;
+    let found = Reached::find(home).await?;
     if found.is_some() || !home.lock_file().exists() {
         return Ok(found);
     }
     let start = StartLock::take(home).await?;
     // Whoever held the start lock before us may have started one.
-    let found = Connection::existing(home, context.who("daemon")).await?;
+    let found = Reached::find(home).await?;
     if found.is_some() || !start::is_held(home, &start)? {
         return Ok(found);
     }
@@ -117,20 +115,48 @@ async fn existing(context: &Context) -> Result<Option<Connection>, Failure> {
     )))
 }
 
-async fn ask_status(connection: &Connection) -> Result<DaemonServiceGetStatusResponse, Failure> {
-    let request = DaemonServiceGetStatusRequest {};
-    Ok(connection.daemon().get_status(request).await?.into_inner())
+/// Asks the running daemon, which may take [`PATIENCE`] to answer.
+async fn ask_status(reached: &Reached) -> Result<DaemonServiceGetStatusResponse, Failure> {
+    let mut daemon = reached.daemon();
+    let asked = daemon.get_status(DaemonServiceGetStatusRequest {});
+    match timeout(PATIENCE, asked).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_elapsed) => Err(reached.silent()),
+    }
 }
 
 async fn status(context: &Context, json: bool) -> Done {
-    let Some(connection) = existing(context).await? else {
+    let Some(reached) = existing(context).await? else {
         return Err(no_daemon("no daemon runs: it starts with the next command"));
     };
-    let status = ask_status(&connection).await?;
+    let mut status = ask_status(&reached).await?;
+    let version = versions::notice(&status.version, &quire_proto::version());
+    status.notices.extend(version);
     context::print(match json {
         true => json_line(&status),
         false => text(&status),
     })
+}
+
+/// Starts a daemon when none runs, and says which runs then.
+async fn running(context: &Context) -> Done {
+    let connection = context.connect("daemon").await?;
+    context::print(format!(
+        "running, process {}\n",
+        connection.connection().pid()
+    ))
+}
+
+/// Ends the running daemon and starts another. A newer one that this client can't talk to is left alone:
+/// its successor would be older than what it wrote.
+async fn restart(context: &Context) -> Done {
+    if let Ok(Some(reached)) = existing(context).await
+        && reached.standing() == Standing::Newer
+    {
+        return Err(versions::too_new(&reached));
+    }
+    stop(context, ShutdownMode::Drain).await?;
+    running(context).await
 }
 
 fn text(status: &DaemonServiceGetStatusResponse) -> String {
@@ -159,6 +185,9 @@ fn text(status: &DaemonServiceGetStatusResponse) -> String {
             missing.name, missing.meaning
         ));
     }
+    for notice in &status.notices {
+        lines.push(format!("notice    {}", printable(notice)));
+    }
     if status.draining {
         lines.push("it is about to end".into());
     }
@@ -183,6 +212,7 @@ fn json_line(status: &DaemonServiceGetStatusResponse) -> String {
         "resident_bytes": status.resident_bytes,
         "sandbox_layers": sandbox.layers,
         "sandbox_missing": missing,
+        "notices": status.notices,
     });
     format!("{value}\n")
 }
@@ -194,34 +224,37 @@ fn json_line(status: &DaemonServiceGetStatusResponse) -> String {
 /// When it refuses, or takes too long.
 pub(super) async fn stop(context: &Context, mode: ShutdownMode) -> Result<Option<u32>, Failure> {
     let home = &context.host.home;
-    let pid = match (existing(context).await, mode) {
-        (Ok(None), _) => return Ok(None),
-        (Ok(Some(connection)), _) => {
-            // Held so that no client starts a new one while the old one ends.
-            let lock = StartLock::take(home).await?;
-            let request = DaemonServiceShutdownRequest {
-                request_id: request_id(),
-                mode: mode.into(),
-            };
-            let pid = connection
-                .daemon()
-                .shutdown(request)
-                .await?
-                .into_inner()
-                .pid;
-            drop(connection);
-            start::wait_for_end(home, &lock).await?;
-            pid
-        }
-        (Err(failure), ShutdownMode::Now) => {
-            let lock = StartLock::take(home).await?;
-            let pid = end_by_force(context, failure)?;
-            start::wait_for_end(home, &lock).await?;
-            pid
-        }
-        (Err(failure), _) => return Err(failure),
+    let Some(found) = existing(context).await.transpose() else {
+        return Ok(None);
     };
+    // Held so that no client starts a new one while the old one ends.
+    let lock = StartLock::take(home).await?;
+    let asked = match found {
+        Ok(reached) => shut_down(&reached, mode).await,
+        Err(failure) => Err(failure),
+    };
+    let pid = match asked {
+        Err(failure) if mode == ShutdownMode::Now => end_by_force(context, failure)?,
+        asked => asked?,
+    };
+    start::wait_for_end(home, &lock).await?;
     Ok(Some(pid))
+}
+
+/// Asks the daemon to end, and names its process.
+async fn shut_down(reached: &Reached, mode: ShutdownMode) -> Result<u32, Failure> {
+    let request = DaemonServiceShutdownRequest {
+        request_id: request_id(),
+        mode: mode.into(),
+    };
+    let mut daemon = reached.daemon();
+    match timeout(PATIENCE, daemon.shutdown(request)).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner().pid),
+        // It has ended meanwhile, or is about to.
+        Ok(Err(status)) if is_broken(&status) => Ok(reached.record().pid),
+        Ok(Err(status)) => Err(status.into()),
+        Err(_elapsed) => Err(reached.silent()),
+    }
 }
 
 /// Ends a daemon that cannot be asked to; `failure` says why.
@@ -240,14 +273,14 @@ fn end_by_force(context: &Context, failure: Failure) -> Result<u32, Failure> {
 }
 
 async fn logs(context: &Context, follow: bool) -> Done {
-    let Some(connection) = existing(context).await? else {
+    let Some(reached) = existing(context).await? else {
         return context::print(last_lines(&context.host.home.logs())?);
     };
     let request = DaemonServiceTailLogRequest {
         lines: LOG_LINES,
         follow,
     };
-    let mut log = connection.daemon().tail_log(request).await?.into_inner();
+    let mut log = reached.daemon().tail_log(request).await?.into_inner();
     while let Some(response) = log.message().await? {
         context::print(format!("{}\n", response.line))?;
     }

@@ -21,7 +21,7 @@ pub struct Arguments {
 /// When there is no such session, or a turn of it runs.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
     let mut link = Link::open(&context.host, context.who("delete")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let request = SessionServiceDeleteRequest {
         request_id: request_id(),
         session: session.id,

@@ -25,8 +25,8 @@ pub struct Arguments {
 ///
 /// When there is no such session.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
-    let link = Link::open(&context.host, context.watcher("diff")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let mut link = Link::open(&context.host, context.watcher("diff")).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let mut watch = Watch::from_start(link, session.id);
     while !watch.view().is_synced() {
         for update in watch.next().await? {

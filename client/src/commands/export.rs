@@ -50,12 +50,17 @@ pub struct Arguments {
 ///
 /// When there is no such session, it is damaged, or the file can't be written.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
-    let connection = context.connect("export").await?;
+    let link = context.connect("export").await?;
     let request = SessionServiceExportRequest {
         session: arguments.session,
         without_output: arguments.no_output,
     };
-    let pieces = connection.sessions().export(request).await?.into_inner();
+    let pieces = link
+        .connection()
+        .sessions()
+        .export(request)
+        .await?
+        .into_inner();
     let last = match arguments.output {
         Some(path) => to_file(pieces, &path).await?,
         None => to_stdout(pieces).await?,

@@ -29,13 +29,15 @@ pub struct Arguments {
 ///
 /// A silent one with exit code 1 when no file matches.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
-    let connection = context.connect("files").await?;
+    let mut link = context.connect("files").await?;
     let request = WorkspaceServiceFindFilesRequest {
         workspace: world::here(None)?.cwd,
         query: arguments.query,
         limit: arguments.limit,
     };
-    let found = connection.workspace().find_files(request).await?;
+    let found = link
+        .call(async |connection| connection.workspace().find_files(request.clone()).await)
+        .await?;
     let files = found.into_inner().files;
     let lines: String = files
         .iter()

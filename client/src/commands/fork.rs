@@ -26,7 +26,7 @@ pub struct Arguments {
 /// When there is no such session.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
     let mut link = Link::open(&context.host, context.who("fork")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let request = SessionServiceForkRequest {
         request_id: request_id(),
         session: session.id,

@@ -84,8 +84,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
             ));
         }
         None => {
-            let connection = context.connect("import").await?;
-            send(&connection, io::stdin(), first).await??
+            let link = context.connect("import").await?;
+            send(link.connection(), io::stdin(), first).await??
         }
     };
     let SessionServiceImportResponse { session, notices } = imported.into_inner();

@@ -27,7 +27,7 @@ pub struct Arguments {
 /// When there is no such session.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
     let mut link = Link::open(&context.host, context.who("interrupt")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let request = TurnServiceInterruptRequest {
         request_id: request_id(),
         session: session.id,

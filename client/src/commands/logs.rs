@@ -34,8 +34,8 @@ pub struct Arguments {
 ///
 /// When there is no such session, or the daemon cannot be kept alive.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
-    let link = Link::open(&context.host, context.watcher("logs")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let mut link = Link::open(&context.host, context.watcher("logs")).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let mut printed = Printed::default();
     let mut fold: Box<dyn Fold> = if arguments.json {
         Json::thread(&session.id, &mut printed);
@@ -45,7 +45,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         let paint = Paint { colour };
         Box::new(Plain::new(Target::Transcript, paint, paint))
     };
-    let mut watch = Watch::from_start(link, session.id);
+    let mut watch = Watch::from_start(link, session.id).telling_silence(!arguments.json);
     while arguments.follow || !watch.view().is_synced() {
         for update in watch.next().await? {
             let changes = watch.apply(&update);

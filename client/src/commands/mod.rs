@@ -6,9 +6,9 @@ use quire_proto::{id::RequestId, v1};
 
 use crate::{
     cli::{Arguments, Command},
-    connect::Connection,
     context::Context,
     failure::Failure,
+    link::Link,
     output::json_text,
 };
 
@@ -105,11 +105,13 @@ fn request_id() -> String {
 }
 
 /// The session that `name` names, as the daemon understands names.
-async fn find_session(connection: &Connection, name: &str) -> Result<v1::Session, Failure> {
+async fn find_session(link: &mut Link, name: &str) -> Result<v1::Session, Failure> {
     let request = v1::SessionServiceGetRequest {
         session: name.to_owned(),
     };
-    let found = connection.sessions().get(request).await?;
+    let found = link
+        .call(async |connection| connection.sessions().get(request.clone()).await)
+        .await?;
     Ok(found.into_inner().session.unwrap_or_default())
 }
 

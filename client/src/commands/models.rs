@@ -41,10 +41,13 @@ struct Line<'a> {
 ///
 /// When the configuration is wrong.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
-    let connection = context.connect("models").await?;
+    let mut link = context.connect("models").await?;
     let world = Some(world::here(None)?);
     let request = DaemonServiceListModelsRequest { world };
-    let listed = connection.daemon().list_models(request).await?.into_inner();
+    let listed = link
+        .call(async |connection| connection.daemon().list_models(request.clone()).await)
+        .await?
+        .into_inner();
     let text = if arguments.json {
         json(&listed.models, &listed.default_model)
     } else {

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::Done;
 use crate::{
-    connect::Connection,
     context::{self, Context},
     failure::Failure,
+    link::Link,
     output::table::{age, table},
 };
 
@@ -47,6 +47,9 @@ struct Line<'a> {
     queued_prompts: u32,
     running_jobs: u32,
     archived: bool,
+    /// Left out while the log is whole.
+    #[serde(skip_serializing_if = "is_zero")]
+    damaged_seq: u64,
     last_prompt: &'a str,
 }
 
@@ -56,22 +59,26 @@ struct Line<'a> {
 ///
 /// When no daemon can be had.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
-    let connection = context.connect("ps").await?;
-    let sessions = list(&connection, arguments.all, "").await?;
+    let mut link = context.connect("ps").await?;
+    let sessions = list(&mut link, arguments.all, "").await?;
     if arguments.json {
         return context::print(super::json_lines(sessions.iter().map(line)));
     }
     if sessions.is_empty() {
         return context::progress("no sessions yet: start one with `quire`\n");
     }
+    context::print(rows(&sessions, now_ms()))
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    context::print(rows(&sessions, now_ms))
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// All sessions, of one workspace unless it is empty.
 pub(super) async fn list(
-    connection: &Connection,
+    link: &mut Link,
     include_archived: bool,
     workspace: &str,
 ) -> Result<Vec<Session>, Failure> {
@@ -84,7 +91,10 @@ pub(super) async fn list(
             page_size: 0,
             page_token,
         };
-        let page = connection.sessions().list(request).await?.into_inner();
+        let page = link
+            .call(async |connection| connection.sessions().list(request.clone()).await)
+            .await?
+            .into_inner();
         sessions.extend(page.sessions);
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -93,8 +103,15 @@ pub(super) async fn list(
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn state(session: &Session) -> &'static str {
     match session.state() {
+        // It cannot be gone on with, whatever it did.
+        _ if session.damaged_seq > 0 => "damaged",
         SessionState::Idle | SessionState::Unspecified => "idle",
         SessionState::Running => "running",
         SessionState::NeedsApproval => "needs approval",
@@ -164,6 +181,7 @@ fn line(session: &Session) -> Line<'_> {
         queued_prompts: session.queued_prompts,
         running_jobs: session.running_jobs,
         archived: session.archived,
+        damaged_seq: session.damaged_seq,
         last_prompt: &session.last_prompt,
     }
 }

@@ -26,7 +26,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         return Err(Failure::usage("a title cannot be empty"));
     }
     let mut link = Link::open(&context.host, context.who("rename")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let request = SessionServiceUpdateRequest {
         request_id: request_id(),
         session: Some(Session {

@@ -42,7 +42,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         _ => PromptMode::Unspecified,
     };
     let mut link = Link::open(&context.host, context.who("send")).await?;
-    let session = find_session(link.connection(), &arguments.session).await?;
+    let session = find_session(&mut link, &arguments.session).await?;
     let request = TurnServicePromptRequest {
         request_id: request_id(),
         session: session.id.clone(),

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use quire_proto::v1::{TurnServiceWaitRequest, TurnServiceWaitResponse};
+use quire_proto::v1::{Session, TurnServiceWaitRequest, TurnServiceWaitResponse};
 
 use super::{Done, find_session};
 use crate::{
     cli,
     context::Context,
     failure::{Exit, Failure},
-    link::Link,
+    link::{Link, Watch},
 };
 
 /// Wait until sessions have nothing more to do.
@@ -36,38 +36,44 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
     let until = arguments.timeout.map(|timeout| Instant::now() + timeout);
     let mut link = Link::open(&context.host, context.watcher("wait")).await?;
-    let mut ids = Vec::new();
+    let mut sessions = Vec::new();
     for name in &arguments.sessions {
-        ids.push(find_session(link.connection(), name).await?.id);
+        sessions.push(find_session(&mut link, name).await?);
     }
     let mut first = Ok(());
-    for id in ids {
-        let ended = wait(&mut link, &id, until).await?;
+    for session in sessions {
+        let id = session.id.clone();
+        let ended = wait(link.clone(), session, until).await?;
         first = first.and_then(|()| judge(&id, &ended));
     }
     first
 }
 
 async fn wait(
-    link: &mut Link,
-    session: &str,
+    link: Link,
+    session: Session,
     until: Option<Instant>,
 ) -> Result<TurnServiceWaitResponse, Failure> {
-    let ended = link
-        .call(async |connection| {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            // 0 would be for ever.
-            let left = left.map_or(0, |left| {
-                i64::try_from(left.as_millis().max(1)).unwrap_or(0)
-            });
+    let id = session.id.clone();
+    let mut watch = Watch::from_now(link, session).telling_silence(true);
+    let ended = watch
+        .beside(async |connection| {
             let request = TurnServiceWaitRequest {
-                session: session.to_owned(),
-                timeout_ms: left,
+                session: id.clone(),
+                timeout_ms: left_ms(until),
             };
             connection.turns().wait(request).await
         })
         .await?;
     Ok(ended.into_inner())
+}
+
+/// Milliseconds until then; 0, which is for ever, for no limit.
+pub(super) fn left_ms(until: Option<Instant>) -> i64 {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    left.map_or(0, |left| {
+        i64::try_from(left.as_millis().max(1)).unwrap_or(i64::MAX)
+    })
 }
 
 fn judge(session: &str, ended: &TurnServiceWaitResponse) -> Done {

@@ -82,22 +82,68 @@ async fn an_unusable_state_directory_is_named() {
     assert!(told.contains("file/home"), "{told}");
 }
 
-#[test]
-fn other_protocols_say_who_must_change() {
-    let record = |protocol_min, protocol_max| DaemonRecord {
-        pid: 1,
-        start_time: 0,
-        boot_id: String::new(),
-        instance_id: String::new(),
-        version: "9.9.9".into(),
-        protocol_min,
-        protocol_max,
-        socket: PathBuf::new(),
-    };
-    let refusal = |record| {
-        let status = Status::failed_precondition("protocol");
-        refused(&record, status).unwrap_err().to_string()
-    };
-    assert!(refusal(record(7, 9)).contains("newer than this client"));
-    assert!(refusal(record(0, 0)).contains("older than this client"));
+#[tokio::test]
+async fn a_daemon_that_is_killed_while_it_starts_is_started_again() {
+    let stage = Stage::new(&format!(
+        "echo died >> $D/deaths
+        [ $(wc -l < $D/deaths) -gt 2 ] || exit 137
+        {TAKE_OVER}"
+    ));
+    let _fake = stage.waiting(&play());
+    Connection::open(&stage.host, WHO).await.unwrap();
+    let starts = fs::read_to_string(stage.path().join("deaths")).unwrap();
+    assert_eq!(starts.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn a_sentence_of_the_daemon_is_final() {
+    let stage = Stage::new("echo x >> $D/starts; echo 'error: the disk is full'");
+    refusal(&stage).await;
+    let starts = fs::read_to_string(stage.path().join("starts")).unwrap();
+    assert_eq!(starts, "x\n");
+}
+
+#[tokio::test]
+async fn an_older_daemon_that_nobody_needs_is_replaced() {
+    let mut stage = Stage::new(TAKE_OVER);
+    let play = play();
+    stage.speaks = ("0.0.9", 0, 0);
+    let _old = stage.up(&play);
+    stage.speaks = ("0.1.0", 1, 1);
+    let _new = stage.waiting(&play);
+    let connection = Connection::open(&stage.host, WHO).await.unwrap();
+    assert!(!connection.hello().client_id.is_empty());
+    assert_eq!(play.heard(|heard| heard.retired), 1);
+}
+
+#[tokio::test]
+async fn many_clients_replace_an_older_daemon_once() {
+    let mut stage = Stage::new(TAKE_OVER);
+    let play = play();
+    stage.speaks = ("0.0.9", 0, 0);
+    let _old = stage.up(&play);
+    stage.speaks = ("0.1.0", 1, 1);
+    let _new = stage.waiting(&play);
+    let opened = join_all((0..20).map(|_| Connection::open(&stage.host, WHO))).await;
+    for connection in opened {
+        connection.unwrap();
+    }
+    assert_eq!(play.heard(|heard| heard.retired), 1);
+}
+
+#[tokio::test]
+async fn other_daemons_are_left_alone_with_a_sentence() {
+    let table = [
+        (("9.9.9", 7, 9), "newer than this client"),
+        (("0.0.9", 0, 0), "is left to its work (1 turns)"),
+    ];
+    for (speaks, want) in table {
+        let mut stage = Stage::new("echo x >> $D/starts");
+        stage.speaks = speaks;
+        let play = play().busy("1 turns");
+        let _fake = stage.up(&play);
+        let told = refusal(&stage).await;
+        assert!(told.contains(want), "for {speaks:?}: {told}");
+        assert!(!stage.path().join("starts").exists());
+    }
 }

@@ -6,7 +6,10 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixListener as StdListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
 };
 
@@ -39,6 +42,12 @@ pub(crate) struct Heard {
     pub(crate) decided: Vec<ApprovalServiceDecideRequest>,
     pub(crate) interrupted: Vec<TurnServiceInterruptRequest>,
     pub(crate) watched_from: Vec<u64>,
+    /// Asked to end when nobody needs it.
+    pub(crate) retired: u32,
+    /// Request ids of prompts, in the order in which they came.
+    pub(crate) prompted: Vec<String>,
+    /// Worlds that were lent.
+    pub(crate) lent: u32,
 }
 
 /// The session that a fake plays; fakes that follow each other may share one, as a log on disk.
@@ -48,6 +57,10 @@ pub(crate) struct Play {
     heard: Arc<Mutex<Heard>>,
     /// Whose watch is not the client's own.
     others: Vec<v1::ClientRef>,
+    /// Why it refuses to end, and to begin anything.
+    busy: Option<&'static str>,
+    /// It dies when it is prompted, before it answers.
+    dies_when_prompted: Arc<AtomicU32>,
 }
 
 impl Play {
@@ -56,7 +69,22 @@ impl Play {
             updates: watch::Sender::new(Vec::new()),
             heard: Arc::default(),
             others,
+            busy: None,
+            dies_when_prompted: Arc::default(),
         }
+    }
+
+    /// The same, needed for this reason.
+    pub(crate) fn busy(self, why: &'static str) -> Self {
+        Self {
+            busy: Some(why),
+            ..self
+        }
+    }
+
+    /// Loses the connection under so many prompts.
+    pub(crate) fn die_when_prompted(&self, times: u32) {
+        self.dies_when_prompted.store(times, Ordering::SeqCst);
     }
 
     /// Adds to the log; all watchers see it.
@@ -92,6 +120,8 @@ impl Play {
 pub(crate) struct Stage {
     directory: tempfile::TempDir,
     pub(crate) host: Host,
+    /// Version and protocols of the daemons.
+    pub(crate) speaks: (&'static str, u32, u32),
 }
 
 impl Stage {
@@ -110,6 +140,7 @@ impl Stage {
                 daemon: Some(program),
             },
             directory,
+            speaks: ("0.1.0", 1, 1),
         }
     }
 
@@ -136,14 +167,15 @@ impl Stage {
     fn listen(&self, play: &Play, at: PathBuf, record: PathBuf) -> Fake {
         let listener = StdListener::bind(&at).unwrap();
         listener.set_nonblocking(true).unwrap();
+        let (version, protocol_min, protocol_max) = self.speaks;
         let about = DaemonRecord {
             pid: std::process::id(),
             start_time: 0,
             boot_id: String::new(),
             instance_id: String::new(),
-            version: "0.1.0".into(),
-            protocol_min: 1,
-            protocol_max: 1,
+            version: version.into(),
+            protocol_min,
+            protocol_max,
             socket: self.socket(),
         };
         fs::write(record, serde_json::to_vec(&about).unwrap()).unwrap();

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::atomic::Ordering,
     task::{Context, Poll},
 };
 
@@ -109,6 +110,19 @@ service! { DaemonService {
         refused()
     }
 
+    /// Only its answer is played: the fake goes on.
+    async fn shutdown(
+        &self,
+        request: Request<v1::DaemonServiceShutdownRequest>,
+    ) -> Result<Response<v1::DaemonServiceShutdownResponse>, Status> {
+        assert_eq!(client(&request), "", "such a daemon cannot be greeted");
+        if let Some(why) = self.busy {
+            return Err(Status::failed_precondition(why));
+        }
+        self.heard(|heard| heard.retired += 1);
+        Ok(Response::new(v1::DaemonServiceShutdownResponse::default()))
+    }
+
     type TailLogStream = Streamed<v1::DaemonServiceTailLogResponse>;
 
     async fn tail_log(
@@ -119,7 +133,6 @@ service! { DaemonService {
     }
 }
     get_status: DaemonServiceGetStatusRequest -> DaemonServiceGetStatusResponse;
-    shutdown: DaemonServiceShutdownRequest -> DaemonServiceShutdownResponse;
     list_clients: DaemonServiceListClientsRequest -> DaemonServiceListClientsResponse;
     list_models: DaemonServiceListModelsRequest -> DaemonServiceListModelsResponse;
 }
@@ -134,8 +147,11 @@ service! { SessionService {
 
     async fn update(
         &self,
-        _: Request<v1::SessionServiceUpdateRequest>,
+        request: Request<v1::SessionServiceUpdateRequest>,
     ) -> Result<Response<v1::SessionServiceUpdateResponse>, Status> {
+        if request.get_ref().world.is_some() {
+            self.heard(|heard| heard.lent += 1);
+        }
         Ok(Response::new(v1::SessionServiceUpdateResponse::default()))
     }
 
@@ -190,6 +206,27 @@ service! { SessionService {
 }
 
 service! { TurnService {
+    async fn prompt(
+        &self,
+        request: Request<v1::TurnServicePromptRequest>,
+    ) -> Result<Response<v1::TurnServicePromptResponse>, Status> {
+        if let Some(why) = self.busy {
+            return Err(Status::failed_precondition(why));
+        }
+        let id = request.into_inner().request_id;
+        self.heard(|heard| heard.prompted.push(id));
+        let less = |left: u32| left.checked_sub(1);
+        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.dies_when_prompted.fetch_update(set, get, less).is_ok() {
+            return Err(Status::unavailable("the connection broke"));
+        }
+        let turn = 1;
+        Ok(Response::new(v1::TurnServicePromptResponse {
+            turn,
+            ..v1::TurnServicePromptResponse::default()
+        }))
+    }
+
     /// The turn ends as interrupted.
     async fn interrupt(
         &self,
@@ -206,7 +243,6 @@ service! { TurnService {
         Ok(Response::new(v1::TurnServiceInterruptResponse { turn }))
     }
 }
-    prompt: TurnServicePromptRequest -> TurnServicePromptResponse;
     list_queue: TurnServiceListQueueRequest -> TurnServiceListQueueResponse;
     remove_queued: TurnServiceRemoveQueuedRequest -> TurnServiceRemoveQueuedResponse;
     compact: TurnServiceCompactRequest -> TurnServiceCompactResponse;

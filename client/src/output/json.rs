@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{End, Fold, Printed, command_output, json_text, whole_message};
 use crate::{
     failure::Failure,
-    view::{Change, View, ViewItem},
+    view::{Change, Marked, View, ViewItem, words_of_loss},
 };
 
 #[derive(Serialize)]
@@ -154,10 +154,12 @@ impl Json {
             }
             Change::NewerEvent(seq) => {
                 let message = format!("newer event (seq {seq}): this client does not know it");
-                let id = format!("event_{seq}");
-                let body = Body::Error { message };
-                let item = Item { id, body };
-                line(printed, &Line::ItemCompleted { item });
+                error_at(seq, message, printed);
+            }
+            Change::EventsLost(seq) => {
+                if let Some(Marked::Lost { events }) = view.mark_at(seq).map(|mark| &mark.what) {
+                    error_at(seq, words_of_loss(*events), printed);
+                }
             }
             _ => {}
         }
@@ -244,6 +246,14 @@ impl Fold for Json {
 /// A failure outside any turn, as a line.
 pub fn failure(failure: &Failure, printed: &mut Printed) {
     line(printed, &Line::Error(message_of(failure)));
+}
+
+/// Something wrong with the log, told as an item where it stands.
+fn error_at(seq: u64, message: String, printed: &mut Printed) {
+    let id = format!("event_{seq}");
+    let body = Body::Error { message };
+    let item = Item { id, body };
+    line(printed, &Line::ItemCompleted { item });
 }
 
 fn line(printed: &mut Printed, value: &Line) {
@@ -460,6 +470,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn lost_events_are_one_error_and_the_end_of_a_job_is_none() {
+        let printed = story::fold(&mut Json::default(), &story::damage());
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
+        {"type":"turn.started"}
+        {"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"npm run dev","aggregated_output":"","exit_code":null,"status":"in_progress"}}
+        {"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"npm run dev","aggregated_output":"","exit_code":null,"status":"completed"}}
+        {"type":"item.completed","item":{"id":"event_7","type":"error","message":"17 events were lost by the disk"}}
+        {"type":"turn.completed","usage":{"input_tokens":1000,"cached_input_tokens":600,"output_tokens":50,"reasoning_output_tokens":20}}
+        "#);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::{
 use quire_proto::{
     id::{ItemId, TurnId},
     v1::{
-        FileChange, FileOperation, NoticeItem, NoticeLevel, Outcome, OutcomeStatus, PlanItem,
-        PlanStepStatus, ToolCallItem, item::Kind,
+        ActivityKind, FileChange, FileOperation, NoticeItem, NoticeLevel, Outcome, OutcomeStatus,
+        PlanItem, PlanStepStatus, ToolCallItem, item::Kind,
     },
 };
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    view::{Change, Turn, View, ViewItem},
+    view::{Change, Marked, Turn, View, ViewItem, how_it_ended, words_of_loss},
 };
 
 /// Last lines of a command's output that are shown.
@@ -65,6 +65,8 @@ pub struct Plain {
     announced: BTreeSet<ItemId>,
     /// The one printed last, whose outcome need not name it again.
     newest: Option<ItemId>,
+    /// Why the turn is paused, as last told.
+    paused: Option<String>,
     /// Standard output stands in the middle of a line.
     line_is_open: bool,
 }
@@ -81,6 +83,7 @@ impl Plain {
             streamed: BTreeMap::new(),
             announced: BTreeSet::new(),
             newest: None,
+            paused: None,
             line_is_open: false,
         }
     }
@@ -104,6 +107,7 @@ impl Plain {
             }
             Change::TurnRetried(id) => self.retried(view.turn(id), printed),
             Change::TurnSuspended(id) => self.suspended(view.turn(id), printed),
+            Change::ActivityChanged => self.paused(view, printed),
             Change::TurnEnded(id) => self.end_turn(view, id, printed),
             Change::ApprovalAsked(id) => {
                 if let Some(approval) = view.approval(id) {
@@ -113,6 +117,7 @@ impl Plain {
                     self.files(&approval.files, printed);
                 }
             }
+            Change::EventsLost(seq) | Change::JobEnded(seq) => self.mark(view, seq, printed),
             Change::NewerEvent(seq) => {
                 self.progress_line(Ink::Dim, &format!("newer event (seq {seq})"), printed);
             }
@@ -153,6 +158,8 @@ impl Plain {
         match item.kind() {
             Some(Kind::Message(_)) => self.settle_message(id, item, printed),
             Some(Kind::ToolCall(call)) => self.settle_call(id, call, printed),
+            // Nobody said it: it tells the end of a job, which was told when it came.
+            Some(Kind::Prompt(prompt)) if !prompt.job_id.is_empty() => {}
             Some(Kind::Prompt(prompt)) if self.target == Target::Transcript => {
                 for line in printable(&prompt.text).lines() {
                     self.progress_line(Ink::Cyan, &format!("> {line}"), printed);
@@ -274,12 +281,44 @@ impl Plain {
         self.progress_line(ink, &text, printed);
     }
 
+    fn mark(&mut self, view: &View, seq: u64, printed: &mut Printed) {
+        match view.mark_at(seq).map(|mark| &mark.what) {
+            Some(Marked::Lost { events }) => {
+                self.progress_line(Ink::Yellow, &words_of_loss(*events), printed);
+            }
+            Some(Marked::JobEnded { job }) => {
+                if let Some(job) = view.jobs().get(job) {
+                    let (id, command) = (printable(&job.id), printable(&job.command));
+                    let text = format!("job {id} {}: {command}", how_it_ended(job));
+                    self.progress_line(Ink::Bold, &text, printed);
+                }
+            }
+            Some(Marked::Newer) | None => {}
+        }
+    }
+
     fn retried(&mut self, turn: Option<&Turn>, printed: &mut Printed) {
         if let Some(retried) = turn.and_then(|turn| turn.retried.as_ref()) {
-            let wait = duration(retried.wait_ms);
-            let text = format!("asking again in {wait}: {}", printable(&retried.error));
+            let text = if retried.daemon_ended {
+                "the daemon ended; asked again".to_owned()
+            } else {
+                let wait = duration(retried.wait_ms);
+                format!("asking again in {wait}: {}", printable(&retried.error))
+            };
             self.progress_line(Ink::Yellow, &text, printed);
         }
+    }
+
+    /// Nothing can be written down: told once for each reason.
+    fn paused(&mut self, view: &View, printed: &mut Printed) {
+        let activity = view.activity();
+        let paused = activity.filter(|activity| activity.kind() == ActivityKind::Paused);
+        let why = paused.map(|activity| activity.detail.clone());
+        if let Some(why) = why.as_ref().filter(|_| why != self.paused) {
+            let text = format!("the turn is paused: {}", printable(why));
+            self.progress_line(Ink::Yellow, &text, printed);
+        }
+        self.paused = why;
     }
 
     fn suspended(&mut self, turn: Option<&Turn>, printed: &mut Printed) {
@@ -447,6 +486,20 @@ mod tests {
           ok
           ok, 120 ms
         All tests pass now.
+        "#);
+    }
+
+    #[test]
+    fn what_was_lost_and_what_ended_is_told_once() {
+        let printed = print(Target::Transcript, &story::damage());
+        insta::assert_snapshot!(printed.text(End::Out), @r#"
+        > serve it
+        $ npm run dev
+          runs on as job jb2
+        17 events were lost by the disk
+        the daemon ended; asked again
+        the turn is paused: the disk is full
+        job jb2 ended with exit code 1: npm run dev
         "#);
     }
 

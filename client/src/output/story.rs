@@ -62,6 +62,36 @@ pub(super) fn failure() -> Vec<Update> {
     story.updates
 }
 
+/// The disk loses some of a session, and a job ends in the background.
+pub(super) fn damage() -> Vec<Update> {
+    let mut story = Story::default();
+    story.prompt("serve it");
+    story.background("npm run dev");
+    for _ in 0..17 {
+        story.event(Body::EventLost(v1::EventLost {}));
+    }
+    story.event(Body::SampleRetried(v1::SampleRetried {
+        turn: 1,
+        daemon_ended: true,
+        ..v1::SampleRetried::default()
+    }));
+    for kind in [v1::ActivityKind::Paused, v1::ActivityKind::Paused] {
+        story.activity(kind, "the disk is full");
+    }
+    story.event(Body::JobEnded(v1::JobEnded {
+        job_id: "jb2".into(),
+        exit_code: Some(1),
+        ..v1::JobEnded::default()
+    }));
+    story.settled(Kind::Prompt(v1::PromptItem {
+        text: "Job jb2 has ended: exit code 1".into(),
+        job_id: "jb2".into(),
+        ..v1::PromptItem::default()
+    }));
+    story.end(StopReason::Done, "", "");
+    story.updates
+}
+
 #[derive(Default)]
 struct Story {
     updates: Vec<Update>,
@@ -79,6 +109,18 @@ impl Story {
         };
         self.updates.push(Update {
             update: Some(Kinds::Event(event)),
+        });
+    }
+
+    fn activity(&mut self, kind: v1::ActivityKind, detail: &str) {
+        let activity = v1::Activity {
+            turn: 1,
+            kind: kind.into(),
+            detail: detail.into(),
+            ..v1::Activity::default()
+        };
+        self.updates.push(Update {
+            update: Some(Kinds::Activity(activity)),
         });
     }
 
@@ -162,6 +204,33 @@ impl Story {
             text: format!("Exit code: {exit_code}\nOutput:\n{output}"),
             exit_code: Some(exit_code),
             wall_ms: 120,
+            ..v1::Outcome::default()
+        });
+        self.settle(Kind::ToolCall(call));
+    }
+
+    /// A command that goes on as job `jb2` when its call has its outcome.
+    fn background(&mut self, command: &str) {
+        let mut call = v1::ToolCallItem {
+            tool: "exec_command".into(),
+            title: command.into(),
+            access: Some(Access {
+                command: command.into(),
+                ..Access::default()
+            }),
+            ..v1::ToolCallItem::default()
+        };
+        self.start(Kind::ToolCall(call.clone()));
+        self.event(Body::JobStarted(v1::JobStarted {
+            job_id: "jb2".into(),
+            item: self.item,
+            command: command.into(),
+            ..v1::JobStarted::default()
+        }));
+        call.outcome = Some(v1::Outcome {
+            status: OutcomeStatus::Succeeded.into(),
+            job_id: "jb2".into(),
+            still_running: true,
             ..v1::Outcome::default()
         });
         self.settle(Kind::ToolCall(call));

@@ -5,6 +5,8 @@
 //! session is comes from the [`View`] alone; the rest is what only this terminal knows: what is
 //! being written, where the reader has scrolled to, which card has the keyboard.
 
+use std::collections::BTreeSet;
+
 use crossterm::event::KeyEvent;
 use quire_proto::{
     id::{ApprovalId, ItemId},
@@ -17,6 +19,7 @@ use super::{
     card::Card,
     composer::Composer,
     draw::Panes,
+    link::{Lent, Link},
     page::Page,
     transcript::Transcript,
 };
@@ -59,13 +62,27 @@ pub enum Input {
     Answered(Ticket, Answer),
     /// The daemon is gone, for this reason; it is being looked for.
     LinkLost(String),
-    /// A daemon has been found again; it knows this client by this id.
-    LinkFound {
-        /// The client id it handed out.
-        me: String,
-    },
+    /// No daemon is started any more, for this reason; one that someone else starts is taken.
+    LinkGivenUp(String),
+    /// A daemon has been found, first or again.
+    LinkFound(Met),
+    /// The daemon is there and has said nothing for so many milliseconds.
+    Silent(i64),
+    /// The person looks at this terminal, or no longer.
+    Focus(bool),
     /// Only time has passed.
     Tick,
+}
+
+/// A daemon that was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// The client id it handed out.
+    pub me: String,
+    /// Its process.
+    pub pid: u32,
+    /// What people should know of it.
+    pub notices: Vec<String>,
 }
 
 /// Something to do.
@@ -79,6 +96,10 @@ pub enum Effect {
     Suspend,
     /// Draw every character again.
     Repaint,
+    /// Look for the daemon again, and start one.
+    Reconnect,
+    /// Tell a person who looks elsewhere.
+    Notify(String),
 }
 
 /// Why the screen was left.
@@ -99,27 +120,10 @@ pub(super) enum Note {
     LeaveNext,
     /// Something worth knowing.
     Said(String),
+    /// What people should know of the daemon, one sentence each.
+    Warned(Vec<String>),
     /// Something went wrong.
     Failed(String),
-}
-
-/// The way to the daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// Updates come in.
-    Live {
-        /// The daemon knows this client by this id.
-        me: String,
-        /// It has been given this client's world.
-        lent: bool,
-    },
-    /// It is being looked for, in milliseconds since the Unix epoch.
-    Lost {
-        /// Since when.
-        since_ms: i64,
-        /// What stood in the way last; one sentence, or empty.
-        why: String,
-    },
 }
 
 /// The state of the screen. See the module.
@@ -138,6 +142,10 @@ pub struct App {
     pub(super) now_ms: i64,
     /// When the last key was pressed, likewise.
     pub(super) last_key_ms: i64,
+    /// The person looks here, as far as the terminal tells.
+    pub(super) focused: bool,
+    /// Notices that were shown.
+    pub(super) warned: BTreeSet<String>,
 }
 
 impl App {
@@ -155,10 +163,14 @@ impl App {
             note: None,
             link: Link::Live {
                 me: String::new(),
-                lent: false,
+                pid: 0,
+                lent: Lent::IfAsked,
+                silent_since_ms: 0,
             },
             now_ms: 0,
             last_key_ms: 0,
+            focused: true,
+            warned: BTreeSet::new(),
         }
     }
 
@@ -182,22 +194,16 @@ impl App {
             Input::Paste(text) => self.paste(&text),
             Input::Update(update) => self.update(&update),
             Input::Answered(ticket, answer) => self.answered(ticket, answer),
-            Input::LinkLost(why) => {
-                let since_ms = match self.link {
-                    Link::Live { .. } => now_ms,
-                    Link::Lost { since_ms, .. } => since_ms,
-                };
-                self.link = Link::Lost { since_ms, why };
+            Input::LinkLost(why) => self.lose(why, false),
+            Input::LinkGivenUp(why) => self.lose(why, true),
+            Input::LinkFound(met) => self.meet(met),
+            Input::Silent(for_ms) => {
+                self.miss(for_ms);
                 vec![]
             }
-            Input::LinkFound { me } => {
-                let again = matches!(self.link, Link::Lost { .. });
-                self.link = Link::Live { me, lent: false };
-                if again && self.setup.made_here {
-                    self.lend_world()
-                } else {
-                    vec![]
-                }
+            Input::Focus(focused) => {
+                self.focused = focused;
+                vec![]
             }
             Input::Tick => vec![],
         }
@@ -212,7 +218,13 @@ impl App {
     #[must_use]
     pub fn moves_every_ms(&self) -> Option<u64> {
         use v1::SessionState::{NeedsApproval, Running, Suspended};
-        if matches!(self.link, Link::Lost { .. }) || self.calls.interrupts() {
+        let waits = match self.link {
+            Link::Lost { .. } => true,
+            Link::Live {
+                silent_since_ms, ..
+            } => silent_since_ms > 0,
+        };
+        if waits || self.calls.interrupts() {
             return Some(1_000);
         }
         match self.view.session().state() {
@@ -248,6 +260,7 @@ impl App {
     }
 
     fn update(&mut self, update: &v1::SessionServiceWatchResponse) -> Vec<Effect> {
+        self.hear();
         let changes = self.view.apply(update);
         for change in &changes {
             self.transcript.changed(&self.view, *change);
@@ -255,29 +268,16 @@ impl App {
         }
         self.calls.settle(&self.view);
         self.meet_card();
+        let alert = self.alert(&changes).map(Effect::Notify);
+        let mut effects: Vec<Effect> = alert.into_iter().collect();
         match self.setup.role {
             Role::ObserveTurn if self.is_over(&changes) => {
-                vec![Effect::Leave(Leaving::TurnEnded)]
+                effects.push(Effect::Leave(Leaving::TurnEnded));
             }
-            Role::Work if self.wants_world() => self.lend_world(),
-            _ => vec![],
+            Role::Work if self.owes_world(&changes) => effects.extend(self.lend_world()),
+            _ => {}
         }
-    }
-
-    /// True when the turn waits for what may be in this client's world: a daemon that took the
-    /// session over has no keys. Lent once a connection, or a turn that wants something else would
-    /// be given it for ever.
-    fn wants_world(&self) -> bool {
-        let suspended = self.view.session().state() == v1::SessionState::Suspended;
-        let unlent = matches!(self.link, Link::Live { lent: false, .. });
-        self.view.is_synced() && suspended && unlent
-    }
-
-    fn lend_world(&mut self) -> Vec<Effect> {
-        if let Link::Live { lent, .. } = &mut self.link {
-            *lent = true;
-        }
-        self.call(Call::LendWorld)
+        effects
     }
 
     /// What a change means for this terminal alone.
@@ -289,6 +289,12 @@ impl App {
                 items.into_iter().for_each(|id| self.remember(id));
             }
             Change::ApprovalDecided(id) => self.tell_who_decided(id),
+            Change::TurnRetried(turn) => {
+                let turn = self.view.turn(turn).and_then(|turn| turn.retried.as_ref());
+                if turn.is_some_and(|retried| retried.daemon_ended) {
+                    self.note = Some(Note::Said("the daemon ended; asked again".to_owned()));
+                }
+            }
             Change::EventsMissing => {
                 let text = "events are missing from the log: `quire doctor` says more".to_owned();
                 self.note = Some(Note::Failed(text));
@@ -298,7 +304,9 @@ impl App {
     }
 
     fn remember(&mut self, id: ItemId) {
-        if let Some(Kind::Prompt(prompt)) = self.view.item(id).and_then(|item| item.kind()) {
+        if let Some(Kind::Prompt(prompt)) = self.view.item(id).and_then(|item| item.kind())
+            && prompt.job_id.is_empty()
+        {
             self.composer.remember(&prompt.text);
         }
     }

@@ -251,6 +251,7 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
 fn placeholder(app: &App, width: usize) -> Line<'static> {
     let text = match app.mode() {
         Mode::Word => "why not, or what to do instead",
+        _ if app.is_halted() => "Enter goes on, or say what to do",
         _ if app.view.running_turn().is_some() => "Enter joins the turn, Tab queues for the next",
         _ => "Say what to do",
     };

@@ -40,6 +40,8 @@ pub(super) enum When {
     RunningWritten,
     /// An approval waits while something is written.
     Asked,
+    /// Nothing is written, and nothing goes on by itself: the turn is suspended, or the daemon given up.
+    Halted,
 }
 
 /// What a key does.
@@ -47,6 +49,8 @@ pub(super) enum When {
 pub(super) enum Action {
     /// Sends what is written: as a prompt, or as a word to the running turn.
     Submit,
+    /// Sends a suspended turn on, or tries a daemon again that was given up.
+    GoOn,
     /// Sends what is written for the next turn.
     Queue,
     /// Ends the running turn.
@@ -145,14 +149,15 @@ const ALL: &[Mode] = &[
 ];
 
 use Action::{
-    Back, Clear, Decide, Detach, Focus, Help, Interrupt, Leave, Queue, Redraw, SendWord, Submit,
-    Suspend, Unfold, Word,
+    Back, Clear, Decide, Detach, Focus, GoOn, Help, Interrupt, Leave, Queue, Redraw, SendWord,
+    Submit, Suspend, Unfold, Word,
 };
-use When::{Always, Asked, Empty, Running, RunningWritten, Written};
+use When::{Always, Asked, Empty, Halted, Running, RunningWritten, Written};
 
 /// The table. The first row that fits a key and the moment wins.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Binding] = &[
+    row(&["Enter"], COMPOSE, Halted, GoOn, "nothing written: go on, when suspended or lost"),
     row(&["Enter"], COMPOSE, Always, Submit, "send; while a turn runs: join it"),
     row(&["Tab"], COMPOSE, Asked, Focus, "go to the approval that waits"),
     row(&["Tab"], COMPOSE, RunningWritten, Queue, "while a turn runs: queue for the next turn"),
@@ -216,6 +221,8 @@ pub(super) struct Moment {
     pub(super) running: bool,
     /// An approval waits.
     pub(super) asked: bool,
+    /// Nothing goes on by itself.
+    pub(super) halted: bool,
 }
 
 impl When {
@@ -227,6 +234,7 @@ impl When {
             Self::Running => moment.running,
             Self::RunningWritten => moment.running && moment.written,
             Self::Asked => moment.asked,
+            Self::Halted => moment.halted && !moment.written,
         }
     }
 }
@@ -338,6 +346,7 @@ mod tests {
             written: false,
             running: false,
             asked: false,
+            halted: false,
         }
     }
 
@@ -362,11 +371,12 @@ mod tests {
 
     fn moments(modes: &'static [Mode]) -> impl Iterator<Item = Moment> {
         modes.iter().flat_map(|mode| {
-            (0..8).map(|bits| Moment {
+            (0..16).map(|bits| Moment {
                 mode: *mode,
                 written: bits & 1 != 0,
                 running: bits & 2 != 0,
                 asked: bits & 4 != 0,
+                halted: bits & 8 != 0,
             })
         })
     }
@@ -390,10 +400,20 @@ mod tests {
             asked: true,
             ..both
         };
+        let halted = Moment {
+            halted: true,
+            ..running
+        };
+        let halted_written = Moment {
+            written: true,
+            ..halted
+        };
         let card = moment(Mode::Card);
         let table = [
             (idle, "Enter", Some(Submit)),
             (both, "Enter", Some(Submit)),
+            (halted, "Enter", Some(GoOn)),
+            (halted_written, "Enter", Some(Submit)),
             (both, "Tab", Some(Queue)),
             (asked, "Tab", Some(Focus)),
             (running, "Tab", None),

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! key ----+                                +--> Call --RPC--> daemon --> Answer --+
-//! update -+-> App::step -> Vec<Effect> ----+--> Leave, Suspend, Repaint           |
+//! update -+-> App::step -> Vec<Effect> ----+--> Leave, Notify, Reconnect, ...     |
 //! answer -+      ^                                                                |
 //!    ^           +-- prepare(size) --> draw(frame, &App)                          |
 //!    +----------------------------------------------------------------------------+
 //! ```
 //!
 //! `app` is the state and what changes it, `keys` and `command` are tables of what can be pressed
-//! and typed, `cell` turns what the session holds into rows, `draw` puts them on the screen. All
-//! of that is pure. Only `run`, `ask`, `feed` and `terminal` touch the world.
+//! and typed, `alert` what someone who looks elsewhere is told, `cell` turns what the session holds into rows, `draw` puts them on the screen. All
+//! of that is pure. Only `run`, `ask`, `feed`, `notify` and `terminal` touch the world.
 
+mod alert;
 mod app;
 mod ask;
 mod calls;
@@ -22,6 +23,8 @@ mod composer;
 mod draw;
 mod feed;
 mod keys;
+mod link;
+mod notify;
 mod page;
 mod press;
 mod run;
@@ -33,7 +36,7 @@ mod text;
 mod theme;
 mod transcript;
 
-pub use app::{App, Effect, Input, Leaving, Role, Setup};
+pub use app::{App, Effect, Input, Leaving, Met, Role, Setup};
 pub use calls::{Answer, Call, Ticket};
 pub use command::Setting;
 pub use draw::draw;

@@ -59,12 +59,14 @@ impl App {
             written: !self.composer.is_empty(),
             running: self.view.running_turn().is_some(),
             asked: self.asked().is_some(),
+            halted: self.is_halted(),
         }
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Submit => return self.submit(),
+            Action::GoOn => return self.go_on(),
             Action::Queue => return self.prompt(PromptMode::Queue),
             Action::Interrupt => return self.interrupt(),
             Action::Clear => drop(self.composer.take()),

@@ -14,15 +14,17 @@ use tokio::{
 };
 
 use super::{
-    app::{App, Effect, Input, Leaving, Role, Setup},
+    app::{App, Effect, Input, Leaving, Met, Role, Setup},
     ask::{Subject, ask},
     calls::{Answer, Ticket},
     feed::{Feed, News, Source},
+    notify::Notifier,
     terminal::{Screen, require_terminal},
 };
 use crate::{
-    connect::{Connection, Host, Introduction},
+    connect::{Connection, Introduction},
     failure::{Exit, Failure},
+    link::Link,
     view::View,
 };
 
@@ -34,10 +36,8 @@ const KEY_FRAME: Duration = Duration::from_millis(8);
 /// What the screen is given to work with.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Where the daemon lives, for when it has to be found again.
-    pub host: Host,
-    /// Made with [`introduction`].
-    pub connection: Connection,
+    /// Made with [`introduction`], and [for a screen](Link::for_screen).
+    pub link: Link,
     /// This client's world, for a daemon that has lost the session's.
     pub world: Option<ClientWorld>,
     /// False for `NO_COLOR`.
@@ -72,12 +72,15 @@ pub fn introduction(role: Role) -> Introduction {
 /// [`Exit::Usage`] without a terminal, before anything is made; whatever `create` is refused for;
 /// [`Exit::Failed`] when the terminal breaks or the session is deleted.
 pub async fn start(
-    surroundings: Surroundings,
+    mut surroundings: Surroundings,
     create: SessionServiceCreateRequest,
     prompt: Option<String>,
 ) -> Result<Left, Failure> {
     require_terminal()?;
-    let answer = surroundings.connection.sessions().create(create).await?;
+    let answer = surroundings
+        .link
+        .call(async |connection| connection.sessions().create(create.clone()).await)
+        .await?;
     let session = answer.into_inner().session.unwrap_or_default();
     let setup = Setup {
         session: session.id,
@@ -128,6 +131,7 @@ struct Stage {
     subject: Subject,
     line: watch::Sender<Connection>,
     answers: JoinSet<(Ticket, Answer)>,
+    notifier: Notifier,
 }
 
 /// What the loop does after an effect.
@@ -138,14 +142,10 @@ enum Next {
 
 impl Stage {
     async fn open(surroundings: Surroundings, setup: Setup) -> Result<Self, Failure> {
-        let Surroundings {
-            host,
-            connection,
-            world,
-            ..
-        } = surroundings;
+        let Surroundings { link, world, .. } = surroundings;
+        let connection = link.connection().clone();
         let source = Source {
-            host,
+            host: link.host().clone(),
             who: introduction(setup.role),
             session: setup.session.clone(),
         };
@@ -155,8 +155,7 @@ impl Stage {
             world,
         };
         let mut app = App::new(setup);
-        let me = connection.hello().client_id.clone();
-        app.step(now_ms(), Input::LinkFound { me });
+        app.step(now_ms(), Input::LinkFound(met(&connection)));
         let (line, _) = watch::channel(connection);
         Ok(Self {
             app,
@@ -164,6 +163,7 @@ impl Stage {
             subject,
             line,
             answers: JoinSet::new(),
+            notifier: Notifier::here(),
         })
     }
 
@@ -224,6 +224,10 @@ impl Stage {
             let Some(input) = input else {
                 continue;
             };
+            if let Input::Focus(false) = input {
+                // From now on something may have to be told.
+                self.notifier.learn();
+            }
             let effects = self.app.step(now_ms(), input);
             if let Next::Leave(why) = self.carry_out(effects, screen)? {
                 return Ok(why);
@@ -234,11 +238,15 @@ impl Stage {
     fn of_news(&mut self, news: News) -> Result<Input, Failure> {
         Ok(match news {
             News::Update(update) => Input::Update(update),
-            News::Lost(why) => Input::LinkLost(why),
+            News::Silent(so_long) => {
+                Input::Silent(i64::try_from(so_long.as_millis()).unwrap_or(i64::MAX))
+            }
+            News::Lost => Input::LinkLost(String::new()),
+            News::GivenUp(why) => Input::LinkGivenUp(why),
             News::Found(connection) => {
-                let me = connection.hello().client_id.clone();
+                let met = met(&connection);
                 self.line.send_replace(*connection);
-                Input::LinkFound { me }
+                Input::LinkFound(met)
             }
             News::Over(failure) => return Err(failure),
         })
@@ -255,9 +263,19 @@ impl Stage {
                 Effect::Leave(why) => return Ok(Next::Leave(why)),
                 Effect::Suspend => screen.suspend()?,
                 Effect::Repaint => screen.forget()?,
+                Effect::Reconnect => self.feed.again(self.app.view().cursor()),
+                Effect::Notify(text) => screen.tell(&self.notifier.sequence(&text))?,
             }
         }
         Ok(Next::GoOn)
+    }
+}
+
+fn met(connection: &Connection) -> Met {
+    Met {
+        me: connection.hello().client_id.clone(),
+        pid: connection.pid(),
+        notices: connection.notices(),
     }
 }
 
@@ -266,7 +284,9 @@ fn of_event(event: Event) -> Option<Input> {
         Event::Key(key) => Some(Input::Key(key)),
         Event::Paste(text) => Some(Input::Paste(text)),
         Event::Resize(..) => Some(Input::Tick),
-        Event::FocusGained | Event::FocusLost | Event::Mouse(_) => None,
+        Event::FocusGained => Some(Input::Focus(true)),
+        Event::FocusLost => Some(Input::Focus(false)),
+        Event::Mouse(_) => None,
     }
 }
 

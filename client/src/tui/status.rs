@@ -1,14 +1,17 @@
 //! The lines that say how things stand: what is waited for, what is waiting, and the settings.
 
+use std::time::Duration;
+
 use quire_proto::v1::{self, ActivityKind, ApprovePolicy, PromptMode, SandboxMode, SessionState};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    app::{App, Link, Note},
+    app::{App, Note},
     cell::MARGIN,
     command::{APPROVE_POLICIES, SANDBOX_MODES},
     keys::{Action, Mode, key_of},
+    link::Link,
     text::{
         amount,
         safe::{self, Care},
@@ -16,6 +19,7 @@ use super::{
     },
     theme,
 };
+use crate::reach::silence;
 
 /// Most rows of prompts that wait.
 const WAITING: usize = 4;
@@ -23,6 +27,8 @@ const WAITING: usize = 4;
 const WORDS: usize = 20;
 /// Most rows of a note.
 const NOTE: usize = 3;
+/// Most rows of what people should know of the daemon; `quire daemon status` has all of it.
+const WARNINGS: usize = 6;
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
@@ -34,6 +40,10 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
     let mut hints = Vec::new();
     if since_ms > 0 {
         hints.push(format!(" · {}", amount::elapsed(app.now_ms - since_ms)));
+    }
+    if app.mode() == Mode::Compose && app.is_halted() && app.composer.is_empty() {
+        let key = key_of(Mode::Compose, Action::GoOn);
+        hints.push(format!(" · {key} goes on"));
     }
     if app.mode() == Mode::Compose && app.view.running_turn().is_some() {
         let key = key_of(Mode::Compose, Action::Interrupt);
@@ -55,13 +65,8 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
 fn awaited(app: &App) -> Option<(Span<'static>, String, i64)> {
     let warn =
         |words: &str, since_ms| Some((Span::styled("! ", theme::WARN), words.to_owned(), since_ms));
-    if let Link::Lost { since_ms, why } = &app.link {
-        let why = safe::line(why, Care::Prose);
-        let between = if why.is_empty() { "" } else { ": " };
-        return warn(
-            &format!("reconnecting to the daemon{between}{why}"),
-            *since_ms,
-        );
+    if let Some((words, since_ms)) = link(app) {
+        return warn(&words, since_ms);
     }
     let running = app.view.running_turn()?;
     let turn = app.view.turn(running);
@@ -73,17 +78,41 @@ fn awaited(app: &App) -> Option<(Span<'static>, String, i64)> {
     let since_ms = activity.map_or(started_ms, |activity| activity.since_ms);
     match app.view.session().state() {
         SessionState::NeedsApproval => return warn("waits for an answer", since_ms),
-        SessionState::Suspended => {
-            let reason = turn.and_then(|turn| turn.suspended.as_deref());
-            let reason = safe::line(reason.unwrap_or_default(), Care::Prose);
-            return warn(&format!("suspended: {reason}"), since_ms);
-        }
+        SessionState::Suspended => return warn("suspended", since_ms),
         _ => {}
     }
     let frame = usize::try_from(app.now_ms / 100).unwrap_or(0) % SPINNER.len();
     let sign = Span::styled(format!("{} ", SPINNER[frame]), theme::BUSY);
     let words = activity.map_or_else(|| "working".to_owned(), |activity| words(app, activity));
     Some((sign, words, since_ms))
+}
+
+/// What is wrong with the way to the daemon, and since when.
+fn link(app: &App) -> Option<(String, i64)> {
+    match &app.link {
+        Link::Lost {
+            since_ms,
+            why,
+            given_up,
+        } => {
+            let why = safe::line(why, Care::Prose);
+            let words = match (given_up, why.is_empty()) {
+                (true, _) => "no daemon".to_owned(),
+                (false, true) => "reconnecting to the daemon".to_owned(),
+                (false, false) => format!("reconnecting to the daemon: {why}"),
+            };
+            Some((words, *since_ms))
+        }
+        Link::Live {
+            pid,
+            silent_since_ms,
+            ..
+        } if *silent_since_ms > 0 => {
+            let so_long = u64::try_from(app.now_ms - silent_since_ms).unwrap_or(0);
+            Some((silence(*pid, Duration::from_millis(so_long)), 0))
+        }
+        Link::Live { .. } => None,
+    }
 }
 
 fn words(app: &App, activity: &v1::Activity) -> String {
@@ -111,7 +140,7 @@ fn words(app: &App, activity: &v1::Activity) -> String {
 /// The note above the composer.
 pub(super) fn note(app: &App, width: usize) -> Vec<Line<'static>> {
     let (sign, style, text) = match &app.note {
-        None => return vec![],
+        None => return why_halted(app, width),
         Some(Note::LeaveNext) => {
             let key = key_of(Mode::Compose, Action::Leave);
             let goes_on = if app.view.running_turn().is_some() {
@@ -122,6 +151,7 @@ pub(super) fn note(app: &App, width: usize) -> Vec<Line<'static>> {
             let text = format!("press {key} again to leave; {goes_on}");
             ("! ", theme::WARN, text)
         }
+        Some(Note::Warned(sentences)) => return warnings(sentences, width),
         Some(Note::Said(text)) => ("· ", theme::PLAIN, text.clone()),
         Some(Note::Failed(text)) => ("✗ ", theme::BAD, text.clone()),
     };
@@ -130,6 +160,29 @@ pub(super) fn note(app: &App, width: usize) -> Vec<Line<'static>> {
     let mut rows = wrap(&[text], width, Break::Words, &indent);
     rows.truncate(NOTE);
     rows
+}
+
+/// Why nothing goes on by itself.
+fn why_halted(app: &App, width: usize) -> Vec<Line<'static>> {
+    let why = match &app.link {
+        Link::Lost { why, given_up, .. } => given_up.then_some(why),
+        Link::Live { .. } if app.is_suspended() => {
+            let turn = app.view.running_turn().and_then(|id| app.view.turn(id));
+            turn.and_then(|turn| turn.suspended.as_ref())
+        }
+        Link::Live { .. } => None,
+    };
+    let why = why.filter(|why| !why.is_empty());
+    warnings(why.map_or(&[], std::slice::from_ref), width)
+}
+
+fn warnings(sentences: &[String], width: usize) -> Vec<Line<'static>> {
+    let rows = sentences.iter().flat_map(|sentence| {
+        let text = Span::styled(safe::line(sentence, Care::Prose), theme::WARN);
+        let indent = Indent::marker(Span::styled("! ", theme::WARN));
+        wrap(&[text], width, Break::Words, &indent)
+    });
+    rows.take(WARNINGS).collect()
 }
 
 /// Prompts that have not become part of the transcript yet, one row each.

@@ -3,7 +3,7 @@
 //! It is given back when [`Screen`] is dropped, and by a panic hook before the panic is told.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Stdout},
+    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _},
     panic,
     sync::{
         Once,
@@ -86,6 +86,13 @@ impl Screen {
         self.terminal.clear().map_err(unusable)
     }
 
+    /// Tells the terminal itself something, beside the picture.
+    pub(super) fn tell(&mut self, sequence: &str) -> Result<(), Failure> {
+        let backend = self.terminal.backend_mut();
+        let told = backend.write_all(sequence.as_bytes());
+        told.and_then(|()| backend.flush()).map_err(unusable)
+    }
+
     /// Gives the terminal to the shell and stops; takes it again when the shell lets us go on.
     pub(super) fn suspend(&mut self) -> Result<(), Failure> {
         give_back();
@@ -108,7 +115,8 @@ fn take() -> io::Result<()> {
     let entered = execute!(
         io::stdout(),
         EnterAlternateScreen,
-        event::EnableBracketedPaste
+        event::EnableBracketedPaste,
+        event::EnableFocusChange
     );
     if entered.is_err() {
         give_back();
@@ -123,6 +131,7 @@ fn give_back() {
         let _gone = execute!(
             io::stdout(),
             EndSynchronizedUpdate,
+            event::DisableFocusChange,
             event::DisableBracketedPaste,
             LeaveAlternateScreen,
             cursor::Show

@@ -51,7 +51,11 @@ impl Transcript {
             Change::ItemGrew(id) | Change::ItemChanged(id) | Change::ItemSettled(id) => {
                 self.drawn.remove(&CellId::Item(id));
             }
-            Change::ItemAppeared(_) | Change::TurnEnded(_) | Change::NewerEvent(_) => {
+            Change::ItemAppeared(_)
+            | Change::TurnEnded(_)
+            | Change::NewerEvent(_)
+            | Change::EventsLost(_)
+            | Change::JobEnded(_) => {
                 self.reordered = true;
             }
             Change::ApprovalAsked(id) | Change::ApprovalDecided(id) => {

@@ -13,10 +13,14 @@ use quire_proto::{
 };
 
 mod item;
+mod job;
+mod mark;
 #[cfg(test)]
 mod tests;
 
 pub use item::{Gap, Growth, LIVE_OUTPUT_MAX, ViewItem};
+pub use job::how_it_ended;
+pub use mark::{Mark, Marked, words_of_loss};
 
 /// Which part of the view an update changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,10 @@ pub enum Change {
     Replaced,
     /// An event that only a newer client knows.
     NewerEvent(u64),
+    /// A run of events, the first of this seq, was lost by the disk; told once, at the end of the run.
+    EventsLost(u64),
+    /// A command that went on past its call has ended, as this event says.
+    JobEnded(u64),
     /// Events are missing before this one: the log and this reader disagree.
     EventsMissing,
     /// All that was durable has been applied; what follows is live.
@@ -74,19 +82,12 @@ pub struct Turn {
     pub ended_ms: i64,
     /// Why it waits for a person or a client; gone when it goes on.
     pub suspended: Option<String>,
+    /// While it is suspended: a client's world may hold what it waits for.
+    pub wants_world: bool,
     /// The newest failed request, until the model answers.
     pub retried: Option<v1::SampleRetried>,
     /// Set once the turn is over.
     pub ended: Option<v1::TurnEnded>,
-}
-
-/// A place in the transcript where an event stands that this client does not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewerEvent {
-    /// Its place in the log.
-    pub seq: u64,
-    /// The newest item before it.
-    pub after: Option<ItemId>,
 }
 
 /// One session as far as the updates applied tell.
@@ -98,7 +99,9 @@ pub struct View {
     approvals: BTreeMap<ApprovalId, v1::Approval>,
     queue: Vec<v1::QueuedPrompt>,
     jobs: BTreeMap<String, v1::Job>,
-    newer: Vec<NewerEvent>,
+    marks: Vec<Mark>,
+    /// The run of lost events that is not whole yet.
+    losing: Option<u64>,
     activity: Option<v1::Activity>,
     synced: bool,
 }
@@ -125,7 +128,8 @@ impl View {
             Some(Update::Snapshot(snapshot)) => self.snapshot(snapshot),
             Some(Update::Synced(_)) => {
                 self.synced = true;
-                vec![Change::Synced]
+                let lost = self.end_of_loss();
+                lost.into_iter().chain([Change::Synced]).collect()
             }
             Some(Update::Presence(presence)) => {
                 self.session.clients.clone_from(&presence.clients);
@@ -219,10 +223,10 @@ impl View {
         &self.session.clients
     }
 
-    /// Events that this client does not know, in order.
+    /// Events that are no items and yet have a place among them, in order.
     #[must_use]
-    pub fn newer_events(&self) -> &[NewerEvent] {
-        &self.newer
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
     /// What the running turn waits for, as last told.
@@ -252,15 +256,18 @@ impl View {
         }
         self.session.head_seq = event.seq;
         self.session.active_ms = event.time_ms;
-        let mut changes = match event.body.as_ref() {
+        let lost = match &event.body {
+            Some(Body::EventLost(_)) => None,
+            _ => self.end_of_loss(),
+        };
+        let mut changes: Vec<Change> = lost.into_iter().collect();
+        changes.extend(match event.body.as_ref() {
             Some(body) => self.body(event, body),
             None => {
-                let after = self.items.keys().next_back().copied();
-                let seq = event.seq;
-                self.newer.push(NewerEvent { seq, after });
-                vec![Change::NewerEvent(seq)]
+                self.mark(event.seq, Marked::Newer);
+                vec![Change::NewerEvent(event.seq)]
             }
-        };
+        });
         if event.seq > before + 1 {
             changes.insert(0, Change::EventsMissing);
         }
@@ -297,7 +304,10 @@ impl View {
                 }
                 vec![]
             }
-            Body::EventLost(_) => vec![],
+            Body::EventLost(_) => {
+                self.lost(event.seq);
+                vec![]
+            }
             Body::HistoryRewound(rewound) => {
                 self.items.retain(|id, _| id.get() <= rewound.through_item);
                 vec![Change::Rewound]
@@ -366,6 +376,7 @@ impl View {
     fn turn_suspended(&mut self, suspended: &v1::TurnSuspended) -> Vec<Change> {
         self.in_turn(suspended.turn, |turn| {
             turn.suspended = Some(suspended.reason.clone());
+            turn.wants_world = suspended.wants_world;
             Change::TurnSuspended
         })
     }
@@ -420,8 +431,10 @@ impl View {
         self.goes_on(item.turn);
         let mut changes = Vec::new();
         if let Some(v1::item::Kind::Prompt(prompt)) = &item.kind {
-            let first = prompt.text.lines().next().unwrap_or_default();
-            first.clone_into(&mut self.session.last_prompt);
+            if prompt.job_id.is_empty() {
+                let first = prompt.text.lines().next().unwrap_or_default();
+                first.clone_into(&mut self.session.last_prompt);
+            }
             changes = self.unqueue(&event.request_id);
         }
         let known = self.items.contains_key(&id);
@@ -459,43 +472,6 @@ impl View {
         };
         approval.answer = Some(decided.answer.clone().unwrap_or_default());
         vec![Change::ApprovalDecided(id)]
-    }
-
-    fn job_started(&mut self, event: &v1::Event, started: &v1::JobStarted) -> Vec<Change> {
-        let job = v1::Job {
-            id: started.job_id.clone(),
-            item: started.item,
-            command: started.command.clone(),
-            cwd: started.cwd.clone(),
-            state: v1::JobState::Running.into(),
-            started_ms: event.time_ms,
-            profile: started.profile.clone(),
-            ..v1::Job::default()
-        };
-        self.jobs.insert(started.job_id.clone(), job);
-        vec![Change::JobsChanged]
-    }
-
-    fn job_ended(&mut self, event: &v1::Event, ended: &v1::JobEnded) -> Vec<Change> {
-        let Some(job) = self.jobs.get_mut(&ended.job_id) else {
-            return vec![];
-        };
-        job.set_state(match ended.exit_code {
-            Some(_) => v1::JobState::Exited,
-            None => v1::JobState::Unknown,
-        });
-        job.exit_code = ended.exit_code;
-        job.ended_ms = event.time_ms;
-        job.output_bytes = ended.output_bytes;
-        let mut changes = vec![Change::JobsChanged];
-        let call = ItemId::new(job.item).and_then(|id| Some((id, self.items.get_mut(&id)?)));
-        if let Some((id, call)) = call
-            && call.runs_on()
-        {
-            call.end_job();
-            changes.push(Change::ItemSettled(id));
-        }
-        changes
     }
 
     fn snapshot(&mut self, snapshot: &v1::Snapshot) -> Vec<Change> {

@@ -306,7 +306,12 @@ fn a_call_grows_until_its_job_has_ended() {
         ..v1::JobEnded::default()
     };
     let told = view.apply(&event(3, Body::JobEnded(ended)));
-    assert_eq!(told, [Change::JobsChanged, Change::ItemSettled(id(1))]);
+    assert_eq!(told, [Change::JobsChanged, Change::JobEnded(3)]);
+    let job = String::from("j");
+    let what = Marked::JobEnded { job };
+    let after = Some(id(1));
+    let seq = 3;
+    assert_eq!(view.marks(), [Mark { seq, after, what }]);
     assert_eq!(view.apply(&delta(1, 2, "more")), []);
     assert_eq!(view.cursor().growing, []);
 }
@@ -316,7 +321,15 @@ fn unknown_events_keep_their_place() {
     let mut view = fold(&story());
     assert_eq!(view.apply(&raw_event(12, None)), [Change::NewerEvent(12)]);
     let after = Some(id(3));
-    assert_eq!(view.newer_events(), [NewerEvent { seq: 12, after }]);
+    let what = Marked::Newer;
+    assert_eq!(
+        view.marks(),
+        [Mark {
+            seq: 12,
+            after,
+            what
+        }]
+    );
     assert_eq!(view.cursor().seq, 12);
     let told = view.apply(&raw_event(14, None));
     assert_eq!(told, [Change::EventsMissing, Change::NewerEvent(14)]);

@@ -8,6 +8,7 @@
 //! namespaces can't be had, the same runs without them and says so.
 
 pub(crate) mod cgroup;
+pub(crate) mod expendable;
 pub(crate) mod fence;
 pub(crate) mod filter;
 pub(crate) mod mounts;

@@ -34,6 +34,7 @@ use rustix::{
 };
 
 use super::{
+    expendable::Expendable,
     fence::Fence,
     filter::{self, Around},
     mounts,
@@ -151,41 +152,6 @@ fn prepare(
             Ok((main, signals))
         }
         None => command(launch, start, control, terminal, report),
-    }
-}
-
-/// How soon the kernel kills a process when memory runs out: the command before those who look after
-/// it, and before the daemon. What can't be set stays.
-struct Expendable(Option<(fs::File, String)>);
-
-impl Expendable {
-    /// What a process inherits that is begun between [`set`](Self::set) and
-    /// [`restore`](Self::restore).
-    const SCORE: &str = "500";
-
-    fn open() -> Self {
-        let path = "/proc/self/oom_score_adj";
-        let own = fs::read_to_string(path).and_then(|own| {
-            let file = fs::File::options().write(true).open(path)?;
-            Ok((file, own))
-        });
-        Self(own.ok())
-    }
-
-    fn set(&self) {
-        self.write(Self::SCORE);
-    }
-
-    fn restore(&self) {
-        if let Some((_, own)) = &self.0 {
-            self.write(own);
-        }
-    }
-
-    fn write(&self, score: &str) {
-        if let Some((file, _)) = &self.0 {
-            let _ = rustix::io::write(file, score.as_bytes());
-        }
     }
 }
 

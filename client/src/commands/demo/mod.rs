@@ -152,8 +152,7 @@ async fn play(
 
 async fn watched(link: &Link, session: Session, context: &Context) -> Result<View, Failure> {
     let surroundings = Surroundings {
-        host: context.host.clone(),
-        connection: link.connection().clone(),
+        link: link.clone(),
         world: None,
         colour: context.ends.colour,
     };

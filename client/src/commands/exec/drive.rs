@@ -19,12 +19,12 @@ use tokio::{
 
 use crate::{
     commands::request_id,
-    connect::Connection,
+    connect::{Connection, PATIENCE},
     context,
     failure::{Exit, Failure},
     link::{Link, Watch},
     output::{Fold, Printed},
-    view::View,
+    view::{Turn, View},
 };
 
 /// How these clients introduce themselves. They cannot answer each other's questions.
@@ -83,6 +83,7 @@ impl Drive {
     /// What kept it from being followed; the turn itself may go on.
     pub async fn run(&mut self, limits: Limits) -> Result<Option<Failure>, Failure> {
         let mut deadline = limits.time.map(|time| Instant::now() + time);
+        let mut leaving = None;
         let mut ctrl_c = signal(SignalKind::interrupt())
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot hear Ctrl-C: {error}")))?;
         loop {
@@ -93,6 +94,11 @@ impl Drive {
                     deadline = None;
                     self.timed_out = limits.time;
                     self.interrupt();
+                    leaving = Some(Instant::now() + PATIENCE);
+                }
+                () = at(leaving) => {
+                    let time = limits.time.unwrap_or_default();
+                    return Err(time_over(time, "the daemon has not interrupted the turn yet"));
                 }
                 () = at(self.suspended_until) => return Err(self.stays_suspended()),
                 Some(called) = self.calls.next() => called?,
@@ -149,10 +155,7 @@ impl Drive {
         let timed_out = self.timed_out.filter(|_| failure.is_some());
         let failure = failure.or_else(|| self.denied());
         Some(match timed_out {
-            Some(time) => Some(Failure::new(
-                Exit::Limit,
-                format!("the time limit of {time:?} is over: the turn was interrupted"),
-            )),
+            Some(time) => Some(time_over(time, "the turn was interrupted")),
             None => failure,
         })
     }
@@ -260,15 +263,23 @@ impl Drive {
         );
     }
 
-    /// A new daemon was sent our keys already; if the turn then does not go on, it never will.
+    /// A new daemon was sent our keys already; if the turn then does not go on, it never will. What a
+    /// person must decide is not waited for at all.
     fn look_at_suspension(&mut self) {
-        let turn = self.turn.and_then(|turn| self.watch.view().turn(turn));
-        let suspended = turn.is_some_and(|turn| turn.suspended.is_some());
-        if !suspended {
+        let view = self.watch.view();
+        let turn = self.turn.and_then(|turn| view.turn(turn));
+        // What is read of the past may have gone on since.
+        let suspended = |turn: &&Turn| turn.suspended.is_some() && view.is_synced();
+        let Some(turn) = turn.filter(suspended) else {
             self.suspended_until = None;
-        } else if self.suspended_until.is_none() {
-            self.suspended_until = Some(Instant::now() + SUSPENDED_MAX);
-        }
+            return;
+        };
+        let longest = match turn.wants_world {
+            true => SUSPENDED_MAX,
+            false => Duration::ZERO,
+        };
+        let until = Instant::now() + longest;
+        self.suspended_until.get_or_insert(until);
     }
 
     fn stays_suspended(&self) -> Failure {
@@ -276,11 +287,19 @@ impl Drive {
         let reason = turn.and_then(|turn| turn.suspended.as_deref());
         let session = self.watch.session();
         let reason = reason.unwrap_or("nobody knows for what");
-        Failure::new(
-            Exit::Failed,
-            format!("the turn waits: {reason}; go on with `quire attach {session}`"),
-        )
+        let message = match turn.is_some_and(|turn| turn.wants_world) {
+            true => format!("the turn waits: {reason}; go on with `quire attach {session}`"),
+            // It says itself how to go on.
+            false => format!("the turn waits: {reason}"),
+        };
+        Failure::new(Exit::Failed, message)
     }
+}
+
+/// The time limit is over, and what became of the turn.
+pub(super) fn time_over(time: Duration, what: &str) -> Failure {
+    let message = format!("the time limit of {time:?} is over: {what}");
+    Failure::new(Exit::Limit, message)
 }
 
 /// Makes a call that counts as done when the daemon says that it came too late: someone else was

@@ -15,6 +15,8 @@ use quire_proto::{
     },
 };
 
+use tokio::time::timeout;
+
 use super::{Done, find_session, request_id};
 use crate::{
     cli::{self, SessionOptions},
@@ -134,18 +136,78 @@ impl From<Failure> for Ending {
 
 async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending> {
     arguments.later.refuse()?;
-    let text = prompt::read(arguments.prompt, context.ends)?;
+    let text = prompt::read(arguments.prompt.clone(), context.ends)?;
     if let Some(path) = &arguments.output_last_message {
         check_output(path)?;
     }
     let world = world::here(arguments.options.cd.as_deref())?;
-    let mut link = Link::open(&context.host, context.who(drive::NAME)).await?;
-    let session = match &arguments.session {
-        Some(name) => take_up(&mut link, name, &arguments.options, &world).await?,
-        None => create(&mut link, &arguments.options, &world).await?,
+    let begun = match arguments.timeout {
+        None => begin(&arguments, text, &world, context).await?,
+        Some(time) => timeout(time, begin(&arguments, text, &world, context))
+            .await
+            .map_err(|_elapsed| drive::time_over(time, "the turn did not begin"))??,
     };
+    let Begun {
+        link,
+        session,
+        turn,
+    } = begun;
     let mut printed = Printed::default();
     let fold = fold(arguments.json, context, &session, &mut printed);
+    context::write_out(&printed)?;
+    if arguments.detach {
+        if !arguments.json {
+            context::print(format!("{}\n", session.id))?;
+        }
+        return Ok(());
+    }
+    let limits = Limits {
+        time: arguments.timeout,
+        interactive: context.ends.interactive(),
+    };
+    // What a new session was told from the start is news.
+    let seen = if arguments.session.is_some() {
+        session.head_seq
+    } else {
+        0
+    };
+    let watch = match session.running_turn {
+        0 if arguments.session.is_some() => Watch::from_now(link, session),
+        // What the turn waits for lies before now.
+        _ => Watch::from_start(link, session.id),
+    };
+    let watch = watch.lending(world).telling_silence(!arguments.json);
+    let mut drive = Drive::new(watch, fold, turn, seen);
+    let ended = drive.run(limits).await?;
+    if let Some(failure) = ended {
+        return Err(Ending::Turn(failure));
+    }
+    if let Some(path) = &arguments.output_last_message {
+        write_last(path, drive.last_message())?;
+    }
+    Ok(())
+}
+
+/// A prompt that was accepted.
+struct Begun {
+    link: Link,
+    /// The session as it was before the prompt.
+    session: Session,
+    /// `None` while the prompt waits in the queue.
+    turn: Option<TurnId>,
+}
+
+async fn begin(
+    arguments: &Arguments,
+    text: String,
+    world: &ClientWorld,
+    context: &Context,
+) -> Result<Begun, Failure> {
+    let mut link = Link::open(&context.host, context.who(drive::NAME)).await?;
+    let session = match &arguments.session {
+        Some(name) => take_up(&mut link, name, &arguments.options, world).await?,
+        None => create(&mut link, &arguments.options, world).await?,
+    };
     let request = TurnServicePromptRequest {
         request_id: request_id(),
         session: session.id.clone(),
@@ -158,38 +220,11 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
     let sent = link
         .call(async |connection| connection.turns().prompt(request.clone()).await)
         .await?;
-    context::write_out(&printed)?;
-    if arguments.detach {
-        if !arguments.json {
-            context::print(format!("{}\n", session.id))?;
-        }
-        return Ok(());
-    }
-    let limits = Limits {
-        time: arguments.timeout,
-        interactive: context.ends.interactive(),
-    };
-    let turn = TurnId::new(sent.into_inner().turn);
-    // What a new session was told from the start is news.
-    let seen = if arguments.session.is_some() {
-        session.head_seq
-    } else {
-        0
-    };
-    let watch = match session.running_turn {
-        0 if arguments.session.is_some() => Watch::from_now(link, session),
-        // What the turn waits for lies before now.
-        _ => Watch::from_start(link, session.id),
-    };
-    let mut drive = Drive::new(watch.lending(world), fold, turn, seen);
-    let ended = drive.run(limits).await?;
-    if let Some(failure) = ended {
-        return Err(Ending::Turn(failure));
-    }
-    if let Some(path) = &arguments.output_last_message {
-        write_last(path, drive.last_message())?;
-    }
-    Ok(())
+    Ok(Begun {
+        link,
+        session,
+        turn: TurnId::new(sent.into_inner().turn),
+    })
 }
 
 fn fold(json: bool, context: &Context, session: &Session, printed: &mut Printed) -> Box<dyn Fold> {
@@ -246,7 +281,7 @@ async fn take_up(
         let message = "`--cd` and `--add-dir` are for new sessions: leave `--session` out";
         return Err(Failure::usage(message));
     }
-    let found = find_session(link.connection(), name).await?;
+    let found = find_session(link, name).await?;
     let mut paths = Vec::new();
     let given = [
         (options.model.is_some(), "model"),

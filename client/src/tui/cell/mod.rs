@@ -21,7 +21,7 @@ use super::{
     },
     theme,
 };
-use crate::view::{Turn, View, ViewItem};
+use crate::view::{Mark, Marked, Turn, View, ViewItem, how_it_ended, words_of_loss};
 
 mod call;
 mod files;
@@ -39,8 +39,8 @@ pub(super) enum CellId {
     Item(ItemId),
     /// How a turn ended.
     TurnEnd(TurnId),
-    /// An event that only a newer client knows.
-    Newer(u64),
+    /// A mark between the items: the seq of its event.
+    Mark(u64),
 }
 
 /// How a cell is to be drawn.
@@ -55,15 +55,19 @@ pub(super) struct Look {
 /// All cells of a session in order.
 pub(super) fn order(view: &View) -> Vec<CellId> {
     let mut cells = Vec::new();
-    let mut newer = view.newer_events().iter().peekable();
+    let mut marks = view
+        .marks()
+        .iter()
+        .filter(|mark| shows(view, mark))
+        .peekable();
     let mut items = view.items().peekable();
-    while let Some(event) = newer.next_if(|event| event.after.is_none()) {
-        cells.push(CellId::Newer(event.seq));
+    while let Some(mark) = marks.next_if(|mark| mark.after.is_none()) {
+        cells.push(CellId::Mark(mark.seq));
     }
     while let Some((id, item)) = items.next() {
         cells.push(CellId::Item(id));
-        while let Some(event) = newer.next_if(|event| event.after <= Some(id)) {
-            cells.push(CellId::Newer(event.seq));
+        while let Some(mark) = marks.next_if(|mark| mark.after <= Some(id)) {
+            cells.push(CellId::Mark(mark.seq));
         }
         let turn = item.item().turn;
         let is_last = items
@@ -92,15 +96,48 @@ pub(super) fn render(
         CellId::TurnEnd(id) => view
             .turn(id)
             .map_or_else(Vec::new, |turn| turn_end(turn, look)),
-        CellId::Newer(seq) => {
-            let text = format!("event {seq} is of a newer version of Quire: update to see it");
-            marked("·", theme::DIM, &text, theme::DIM, look)
-        }
+        CellId::Mark(seq) => view
+            .mark_at(seq)
+            .map_or_else(Vec::new, |mark| mark_rows(view, mark, look)),
     };
     if !rows.is_empty() && before.is_some_and(|before| !belongs_to(view, before, cell)) {
         rows.insert(0, Line::default());
     }
     rows
+}
+
+/// A job's end that the conversation tells as well stands there.
+fn shows(view: &View, mark: &Mark) -> bool {
+    !matches!(&mark.what, Marked::JobEnded { job } if view.tells_end_of(job))
+}
+
+fn mark_rows(view: &View, mark: &Mark, look: Look) -> Vec<Line<'static>> {
+    match &mark.what {
+        Marked::Newer => {
+            let seq = mark.seq;
+            let text = format!("event {seq} is of a newer version of Quire: update to see it");
+            marked("·", theme::DIM, &text, theme::DIM, look)
+        }
+        Marked::Lost { events } => {
+            marked("!", theme::WARN, &words_of_loss(*events), theme::WARN, look)
+        }
+        Marked::JobEnded { job } => job_end(view, job, look),
+    }
+}
+
+/// The end of a background command.
+fn job_end(view: &View, job: &str, look: Look) -> Vec<Line<'static>> {
+    let Some(known) = view.jobs().get(job) else {
+        let text = format!("job {job} has ended");
+        return marked("■", theme::DIM, &text, theme::DIM, look);
+    };
+    let (sign, style) = match (known.state(), known.exit_code) {
+        (v1::JobState::Exited, Some(0)) => ("✓", theme::GOOD),
+        (v1::JobState::Exited, Some(_)) => ("✗", theme::BAD),
+        _ => ("?", theme::WARN),
+    };
+    let text = format!("job {job} {}: {}", how_it_ended(known), known.command);
+    marked(sign, style, &text, theme::STRONG, look)
 }
 
 /// True when the two stand together without a blank row: the files a call changed, and calls that
@@ -126,6 +163,13 @@ fn belongs_to(view: &View, before: CellId, cell: CellId) -> bool {
 
 fn item_rows(view: &View, item: &ViewItem, look: Look) -> Vec<Line<'static>> {
     let mut rows = match item.kind() {
+        Some(Kind::Prompt(prompt)) if !prompt.job_id.is_empty() => {
+            let mut rows = job_end(view, &prompt.job_id, look);
+            if look.unfolded {
+                rows.extend(marked(" ", theme::DIM, &prompt.text, theme::DIM, look));
+            }
+            rows
+        }
         Some(Kind::Prompt(prompt)) => prompt_rows(prompt, look),
         Some(Kind::Message(_)) => {
             markdown::render(item.text(), look.width, MARGIN, item.is_growing())

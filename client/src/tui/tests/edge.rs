@@ -43,8 +43,10 @@ async fn until_items(feed: &mut Feed, view: &mut View, count: usize) -> (usize, 
     while view.items().count() < count {
         match feed.next(|| view.cursor()).await {
             News::Update(update) => drop(view.apply(&update)),
-            News::Lost(_) => lost += 1,
+            News::Lost => lost += 1,
             News::Found(_) => found += 1,
+            News::Silent(so_long) => panic!("silent for {so_long:?}"),
+            News::GivenUp(why) => panic!("{why}"),
             News::Over(failure) => panic!("{failure}"),
         }
     }
@@ -74,6 +76,44 @@ async fn a_watch_that_breaks_is_told_and_goes_on_at_the_cursor() {
     assert_eq!(play.heard(|heard| heard.watched_from.clone()), [0, 2]);
 }
 
+/// Waits for news that is no update.
+async fn next(feed: &mut Feed, view: &mut View) -> News {
+    loop {
+        match feed.next(|| view.cursor()).await {
+            News::Update(update) => drop(view.apply(&update)),
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_loop_is_told_and_left_until_someone_tries_again() {
+    let stage = Stage::new(TAKE_OVER);
+    let play = Play::new(vec![]);
+    let mut living = stage.up(&play);
+    let connection = Connection::open(&stage.host, WHO).await.unwrap();
+    let source = Source {
+        host: stage.host.clone(),
+        who: WHO,
+        session: "s".into(),
+    };
+    let mut feed = Feed::open(source, &connection).await.unwrap();
+    let mut view = View::default();
+    let why = loop {
+        let waiting = stage.waiting(&play);
+        drop(std::mem::replace(&mut living, waiting));
+        match next(&mut feed, &mut view).await {
+            News::Lost => {}
+            News::GivenUp(why) => break why,
+            _ => panic!("neither lost nor given up"),
+        }
+        assert!(matches!(next(&mut feed, &mut view).await, News::Found(_)));
+    };
+    assert!(why.contains("3 times in a row"), "{why}");
+    feed.again(view.cursor());
+    assert!(matches!(next(&mut feed, &mut view).await, News::Found(_)));
+}
+
 #[tokio::test]
 async fn a_call_that_the_daemon_died_under_is_made_again_on_the_next() {
     let stage = Stage::new(TAKE_OVER);
@@ -100,7 +140,7 @@ async fn a_call_that_the_daemon_died_under_is_made_again_on_the_next() {
 #[tokio::test]
 async fn what_the_daemon_refuses_is_told_in_its_words() {
     let stage = Stage::new(TAKE_OVER);
-    let play = Play::new(vec![]);
+    let play = Play::new(vec![]).busy("not in this play");
     let _daemon = stage.up(&play);
     let connection = Connection::open(&stage.host, WHO).await.unwrap();
     let (_line, calls) = watch::channel(connection);

@@ -2,7 +2,7 @@
 
 use quire_proto::v1::{self, ApprovalVerdict, PromptMode, SandboxMode, StopReason, event::Body};
 
-use super::stage::{Stage, approval, message, prompt};
+use super::stage::{Stage, approval, found, message, prompt};
 use crate::tui::{
     app::{Effect, Input, Leaving, Note, Role},
     calls::{Answer, Call, Ticket},
@@ -307,22 +307,85 @@ fn watching_a_turn_ends_with_it() {
 
 #[test]
 fn a_turn_that_waits_for_keys_is_lent_this_clients_world_once_a_connection() {
-    let suspended = || {
-        Body::TurnSuspended(v1::TurnSuspended {
-            turn: 1,
-            reason: "no key for `openai`".into(),
-        })
-    };
+    let suspended = || suspended(true);
     let mut stage = Stage::new();
     stage.turn_started();
     assert_eq!(call(stage.event(suspended())).1, Call::LendWorld);
     assert_eq!(stage.event(suspended()), []);
     stage.input(Input::LinkLost(String::new()));
-    let found = Input::LinkFound { me: "c2".into() };
-    assert_eq!(call(stage.input(found)).1, Call::LendWorld);
+    assert_eq!(stage.input(Input::LinkFound(found("c2"))), []);
+    assert_eq!(call(stage.synced()).1, Call::LendWorld);
     let mut stage = Stage::with(Role::Observe);
     stage.turn_started();
     assert_eq!(stage.event(suspended()), []);
+}
+
+fn suspended(wants_world: bool) -> Body {
+    Body::TurnSuspended(v1::TurnSuspended {
+        turn: 1,
+        reason: "no key for `openai`".into(),
+        wants_world,
+    })
+}
+
+#[test]
+fn a_turn_that_a_person_is_to_send_on_waits_for_enter() {
+    let mut stage = Stage::new();
+    stage.turn_started();
+    assert_eq!(stage.event(suspended(false)), []);
+    stage.input(Input::LinkLost(String::new()));
+    stage.input(Input::LinkFound(found("c2")));
+    assert_eq!(stage.synced(), []);
+    stage.write("first this");
+    assert_eq!(
+        call(stage.press("Enter")).1,
+        said("first this", PromptMode::Unspecified)
+    );
+    assert_eq!(call(stage.press("Enter")).1, Call::LendWorld);
+}
+
+#[test]
+fn a_daemon_that_was_given_up_is_tried_again_by_enter() {
+    let mut stage = Stage::new();
+    stage.input(Input::LinkGivenUp("the daemon died".into()));
+    assert_eq!(stage.press("Enter"), [Effect::Reconnect]);
+    assert_eq!(stage.press("Enter"), [], "it is being looked for already");
+}
+
+#[test]
+fn who_looks_elsewhere_is_told_what_ends_and_what_is_asked() {
+    let job_ended = || {
+        Body::JobEnded(v1::JobEnded {
+            job_id: "jb2".into(),
+            exit_code: Some(3),
+            ..v1::JobEnded::default()
+        })
+    };
+    for focused in [true, false] {
+        let mut stage = Stage::new();
+        stage.turn_started();
+        stage.in_background("npm run dev", "jb2");
+        stage.input(Input::Focus(focused));
+        let mut told = vec![
+            stage.event(job_ended()),
+            stage.event(Body::ApprovalRequested(v1::ApprovalRequested {
+                approval: Some(approval("git push")),
+            })),
+            stage.turn_ended(StopReason::Done, ""),
+        ];
+        told.retain(|effects| !effects.is_empty());
+        let want = match focused {
+            true => vec![],
+            false => [
+                "npm run dev ended with exit code 3",
+                "the session asks: git push",
+                "the session: done",
+            ]
+            .map(|text| vec![Effect::Notify(text.into())])
+            .into(),
+        };
+        assert_eq!(told, want);
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use insta::assert_snapshot;
 use quire_proto::v1::{
     self, ActivityKind, ItemStatus, PlanStepStatus, StopReason, event::Body, item::Kind,
+    session_service_watch_response::Update,
 };
 
-use super::stage::{DIFF, Stage, changed, command, looked, message, prompt, ran, reasoning};
-use crate::tui::app::Input;
+use super::stage::{DIFF, Stage, changed, command, found, looked, message, prompt, ran, reasoning};
+use crate::tui::app::{Input, Met};
 
 #[test]
 fn an_empty_session_says_where_it_is_and_what_to_do() {
@@ -319,10 +320,122 @@ fn a_lost_daemon_is_told_and_nothing_is_shown_twice() {
     "› Enter joins the turn, Tab queues for the next             "
     "  openai/gpt-5.2 · workspace-write · asks on request        "
     "#);
-    stage.input(Input::LinkFound { me: "c7".into() });
+    stage.input(Input::LinkFound(found("c7")));
     stage.delta(2, 5, "a sentence");
     let picture = stage.picture(60, 10);
     assert!(picture.contains("half a sentence ") && !picture.contains("reconnecting"));
+}
+
+#[test]
+fn a_silent_daemon_is_told_until_it_says_something() {
+    let mut stage = Stage::new();
+    stage.turn_started();
+    stage.input(Input::Silent(12_000));
+    assert_eq!(stage.app.moves_every_ms(), Some(1_000));
+    stage.wait(3_000);
+    assert_snapshot!(stage.picture(72, 5), @r#"
+    "                                                                        "
+    "! the daemon (process 4711) has not answered for 15 s · Esc interrupts  "
+    "────────────────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter joins the turn, Tab queues for the next                         "
+    "  openai/gpt-5.2 · workspace-write · asks on request                    "
+    "#);
+    stage.update(Update::Heartbeat(v1::Heartbeat::default()));
+    assert!(!stage.picture(72, 5).contains("has not answered"));
+}
+
+#[test]
+fn a_suspended_turn_says_why_and_which_key_goes_on() {
+    let mut stage = Stage::new();
+    stage.turn_started();
+    stage.event(Body::TurnSuspended(v1::TurnSuspended {
+        turn: 1,
+        reason: "the daemon ended 3 times in a row".into(),
+        wants_world: false,
+    }));
+    assert_snapshot!(stage.picture(80, 6), @r#"
+    "                                                                                "
+    "! suspended · 0 s · Enter goes on · Esc interrupts                              "
+    "! the daemon ended 3 times in a row                                             "
+    "────────────────────────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter goes on, or say what to do                                              "
+    "  openai/gpt-5.2 · workspace-write · asks on request                            "
+    "#);
+    stage.input(Input::LinkGivenUp(
+        "the daemon died 3 times in a row".into(),
+    ));
+    assert_snapshot!(stage.picture(80, 6), @r#"
+    "                                                                                "
+    "! no daemon · 0 s · Enter goes on · Esc interrupts                              "
+    "! the daemon died 3 times in a row                                              "
+    "────────────────────────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter goes on, or say what to do                                              "
+    "  openai/gpt-5.2 · workspace-write · asks on request                            "
+    "#);
+}
+
+#[test]
+fn what_people_should_know_of_the_daemon_stands_above_the_composer_once() {
+    let mut stage = Stage::new();
+    let met = || Met {
+        notices: vec![
+            "the store was damaged".into(),
+            "the disk is nearly full".into(),
+        ],
+        ..found("c2")
+    };
+    stage.input(Input::LinkFound(met()));
+    assert_snapshot!(stage.picture(60, 6), @r#"
+    "                                                            "
+    "! the store was damaged                                     "
+    "! the disk is nearly full                                   "
+    "────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Say what to do                                            "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
+    "#);
+    stage.press("Ctrl+L");
+    stage.input(Input::LinkFound(met()));
+    assert!(!stage.picture(60, 6).contains("damaged"));
+}
+
+#[test]
+fn the_end_of_a_background_job_and_lost_events_have_their_place() {
+    let mut stage = Stage::new();
+    stage.turn_started();
+    stage.in_background("npm run dev", "jb2");
+    for _ in 0..17 {
+        stage.event(Body::EventLost(v1::EventLost {}));
+    }
+    stage.event(Body::JobEnded(v1::JobEnded {
+        job_id: "jb2".into(),
+        exit_code: Some(1),
+        ..v1::JobEnded::default()
+    }));
+    assert_snapshot!(stage.picture(60, 12), @r#"
+    "✗ npm run dev  job jb2 ended with exit 1                    "
+    "                                                            "
+    "! 17 events were lost by the disk                           "
+    "                                                            "
+    "✗ job jb2 ended with exit code 1: npm run dev               "
+    "                                                            "
+    "                                                            "
+    "                                                            "
+    "⠋ working · 0 s · Esc interrupts                            "
+    "────────────────────────────────────────────── k3m9x2rt7w ──"
+    "› Enter joins the turn, Tab queues for the next             "
+    "  openai/gpt-5.2 · workspace-write · asks on request        "
+    "#);
+    let told = v1::PromptItem {
+        text: "Job jb2 has ended".into(),
+        job_id: "jb2".into(),
+        ..v1::PromptItem::default()
+    };
+    stage.item(8, Kind::Prompt(told));
+    let picture = stage.picture(60, 12);
+    assert_eq!(picture.matches("ended with exit code 1").count(), 1);
+    assert!(!picture.contains("›  Job"), "nobody said it: {picture}");
+    stage.press("Up");
+    assert!(stage.app.composer.is_empty());
 }
 
 #[test]

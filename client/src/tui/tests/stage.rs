@@ -8,7 +8,7 @@ use quire_proto::v1::{
 use ratatui::{Terminal, backend::TestBackend};
 
 use crate::tui::{
-    app::{App, Effect, Input, Role, Setup},
+    app::{App, Effect, Input, Met, Role, Setup},
     draw::draw,
     keys,
 };
@@ -41,7 +41,7 @@ impl Stage {
             seq: 0,
             now_ms: NOW,
         };
-        stage.input(Input::LinkFound { me: "c1".into() });
+        stage.input(Input::LinkFound(found("c1")));
         let policy = v1::Policy {
             sandbox: v1::SandboxMode::WorkspaceWrite.into(),
             approve: v1::ApprovePolicy::OnRequest.into(),
@@ -92,6 +92,36 @@ impl Stage {
             ..v1::Event::default()
         };
         self.update(Update::Event(event))
+    }
+
+    /// Everything durable has come.
+    pub(super) fn synced(&mut self) -> Vec<Effect> {
+        let seq = self.seq;
+        self.update(Update::Synced(v1::Synced { seq }))
+    }
+
+    /// Item 7 is a command that goes on as `job`.
+    pub(super) fn in_background(&mut self, title: &str, job: &str) -> &mut Self {
+        self.growing(7, Kind::ToolCall(command(title)));
+        self.event(Body::JobStarted(v1::JobStarted {
+            job_id: job.into(),
+            item: 7,
+            command: title.into(),
+            ..v1::JobStarted::default()
+        }));
+        let outcome = v1::Outcome {
+            status: v1::OutcomeStatus::Succeeded.into(),
+            job_id: job.into(),
+            still_running: true,
+            ..v1::Outcome::default()
+        };
+        self.item(
+            7,
+            Kind::ToolCall(v1::ToolCallItem {
+                outcome: Some(outcome),
+                ..command(title)
+            }),
+        )
     }
 
     pub(super) fn turn_started(&mut self) -> &mut Self {
@@ -187,6 +217,15 @@ impl Stage {
             })
             .unwrap();
         terminal
+    }
+}
+
+/// A daemon that knows this client by that id.
+pub(super) fn found(me: &str) -> Met {
+    Met {
+        me: me.into(),
+        pid: 4_711,
+        notices: vec![],
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{StoreError, gate::BUSY, row};
 
@@ -75,7 +75,7 @@ fn open_with(path: &Path, steps: &[Step]) -> Result<Connection, StoreError> {
     connection.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-1024;
          PRAGMA journal_size_limit=1048576;
-         PRAGMA wal_autocheckpoint=256;",
+         PRAGMA wal_autocheckpoint=0;",
     )?;
     if (1..supported).contains(&found) {
         back_up(&connection, path, found)?;
@@ -91,6 +91,22 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     configure(&connection)?;
     connection.execute_batch("PRAGMA cache_size=-512")?;
     Ok(connection)
+}
+
+/// Reads what every start needs: if it can't be read, the database is not whole.
+pub(super) fn look_through(connection: Connection) -> Result<Connection, StoreError> {
+    let look = "SELECT count(id), total(length(summary) + head_seq) FROM sessions";
+    let whole = connection.query_row(look, [], |_| Ok(()));
+    let tables = connection
+        .prepare("SELECT session, seq, body, chain FROM events")
+        .map(|_| ());
+    match whole.and(tables) {
+        // A table is missing, although the schema's number says that it is there.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            Err(StoreError::Corrupt(Arc::new(error)))
+        }
+        result => result.map(|()| connection).map_err(StoreError::from),
+    }
 }
 
 fn configure(connection: &Connection) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use std::{
 
 use quire_proto::home::Home;
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, fcntl_lock, flock},
     io::Errno,
 };
 
@@ -45,6 +45,10 @@ impl Lock {
             let mut file = open(&path).map_err(failed)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_at(&file, &path) => {
+                    check_record_locks(&file).map_err(|source| StartError::Lock {
+                        path: path.clone(),
+                        source,
+                    })?;
                     write_pid(&mut file).map_err(failed)?;
                     return Ok(Self { path, file });
                 }
@@ -79,6 +83,15 @@ fn open(path: &Path) -> io::Result<File> {
     options.mode(0o600).custom_flags(no_follow).open(path)
 }
 
+/// The store locks its files in another way, which a network mount may lack. The store would take
+/// that for somebody else's lock, and wait for him.
+fn check_record_locks(file: &File) -> io::Result<()> {
+    match fcntl_lock(file, FlockOperation::NonBlockingLockShared) {
+        Err(errno @ (Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP)) => Err(errno.into()),
+        _ => Ok(()),
+    }
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     match (file.metadata(), path.symlink_metadata()) {
@@ -87,11 +100,14 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// The pid is for people; nothing is decided by it.
+/// The pid is for people; nothing is decided by it, so a full disk may cost it.
 fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "{}", process::id())
+    match writeln!(file, "{}", process::id()) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        written => written,
+    }
 }
 
 fn read_pid(file: &mut File) -> u32 {

@@ -34,6 +34,7 @@ pub use identity::Instance;
 use identity::{Files, Token};
 use lock::Lock;
 pub use notices::Notices;
+use notices::follow;
 pub use peers::{Connections, Peer, peer};
 pub use routes::{Route, Routes};
 pub use shutdown::ShutdownHandle;
@@ -146,7 +147,7 @@ where
         .map_err(StartError::System)?;
     let result = runtime.block_on(async {
         let opened = Opened::new(home, open).await?;
-        opened.run(lock, readiness).await
+        opened.run(&lock, readiness).await
     });
     // What still runs was told to end, and hung.
     runtime.shutdown_timeout(GRACE);
@@ -178,7 +179,11 @@ impl Opened {
         let shutdown = ShutdownHandle::new();
         shutdown.listen_to_signals().map_err(StartError::System)?;
         let files = Files::clear(&home);
-        let store::Opened { store, notices } = Store::open(&home.database())?;
+        let opened = store::Store::open(&home.database())?;
+        let notices = Notices::default();
+        opened.notices.iter().for_each(|notice| notices.add(notice));
+        let store = opened.store;
+        tokio::spawn(follow(store.health(), notices.clone(), shutdown.clone()));
         let socket = socket::listen(&home)?;
         let token = files.write_token()?;
         let start = Start {
@@ -187,11 +192,8 @@ impl Opened {
             store,
             shutdown,
             connections: Connections::default(),
-            notices: Notices::default(),
+            notices,
         };
-        notices
-            .into_iter()
-            .for_each(|notice| start.notices.add(notice));
         let served = open(start.clone()).await.map_err(StartError::Open)?;
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         Ok(Self {
@@ -205,7 +207,7 @@ impl Opened {
         })
     }
 
-    async fn run(mut self, lock: Lock, readiness: &process::Readiness) -> Result<(), StartError> {
+    async fn run(mut self, lock: &Lock, readiness: &process::Readiness) -> Result<(), StartError> {
         let server = self.spawn_server()?;
         self.files.write_record(&self.start.instance)?;
         let Start {
@@ -213,7 +215,7 @@ impl Opened {
         } = &self.start;
         tracing::info!(
             pid = instance.pid,
-            version = env!("CARGO_PKG_VERSION"),
+            version = %quire_proto::version(),
             "ready"
         );
         readiness.ready();
@@ -227,7 +229,7 @@ impl Opened {
         tokio::select! {
             () = shutdown.draining() => {}
             () = idle => shutdown.drain("nobody needs the daemon"),
-            () = self.stay_found(&lock) => shutdown.drain("the state directory is gone"),
+            () = self.stay_found(lock) => shutdown.drain("the state directory is gone"),
         }
         self.end(server).await;
         Ok(())

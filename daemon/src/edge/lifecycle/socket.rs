@@ -21,6 +21,8 @@ pub(super) struct Socket {
     pub(super) listener: Option<UnixListener>,
     /// Device and inode of the file that was made.
     identity: Option<(u64, u64)>,
+    /// The directory, when it is there for this socket alone.
+    directory: Option<PathBuf>,
 }
 
 impl Socket {
@@ -32,12 +34,16 @@ impl Socket {
     /// Takes the place of a socket that is no longer there, whose file must not be removed again.
     pub(super) fn replace(&mut self, new: Self) {
         self.path.clear();
+        self.directory = None;
         *self = new;
     }
 
     /// Removes the file, so that nobody new finds the daemon.
     pub(super) fn remove(&self) {
         let _gone = fs::remove_file(&self.path);
+        if let Some(directory) = &self.directory {
+            let _gone = fs::remove_dir(directory);
+        }
     }
 }
 
@@ -68,7 +74,8 @@ fn listen_in(home: &Home, directory: &Path) -> Result<Socket, StartError> {
     if !socket_fits(&path) {
         return Err(HomeError::LongSocketPath(path).into());
     }
-    if directory != home.daemon() {
+    let short = home.short_socket_dir().filter(|short| short == directory);
+    if directory != home.daemon() && short.is_none() {
         check_runtime_directory(directory)?;
     }
     directory::own(directory, &mut Vec::new())?;
@@ -82,6 +89,7 @@ fn listen_in(home: &Home, directory: &Path) -> Result<Socket, StartError> {
         path: path.clone(),
         listener: Some(listener),
         identity: identity(&path),
+        directory: short,
     };
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(socket)

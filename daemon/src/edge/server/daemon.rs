@@ -4,16 +4,17 @@ use std::pin::Pin;
 
 use futures_util::Stream;
 use quire_proto::{
-    PROTOCOL,
+    Standing, protocol, standing,
     v1::{
-        DaemonServiceGetStatusRequest, DaemonServiceGetStatusResponse, DaemonServiceHelloRequest,
-        DaemonServiceHelloResponse, DaemonServiceListClientsRequest,
+        ClientRef, DaemonServiceGetStatusRequest, DaemonServiceGetStatusResponse,
+        DaemonServiceHelloRequest, DaemonServiceHelloResponse, DaemonServiceListClientsRequest,
         DaemonServiceListClientsResponse, DaemonServiceListModelsRequest,
         DaemonServiceListModelsResponse, DaemonServiceShutdownRequest,
         DaemonServiceShutdownResponse, DaemonServiceTailLogRequest, DaemonServiceTailLogResponse,
         DaemonServiceWatchRequest, DaemonServiceWatchResponse, ShutdownMode,
         daemon_service_server::DaemonService,
     },
+    version,
 };
 use tonic::{Code, Request, Response, Status};
 
@@ -35,19 +36,20 @@ impl DaemonService for Services {
     ) -> Result<Response<DaemonServiceHelloResponse>, Status> {
         let peer = peer(&request);
         let hello = request.into_inner();
-        let theirs = hello.protocol.unwrap_or(PROTOCOL);
-        if theirs.min > PROTOCOL.max || theirs.max < PROTOCOL.min {
+        let ours = protocol();
+        let theirs = hello.protocol.unwrap_or(ours);
+        if standing(theirs, ours) != Standing::Overlaps {
             let message = format!(
                 "the client speaks protocol {} to {} and this daemon {} to {}: use the same version of both, \
                  or `quire daemon restart` after an upgrade",
-                theirs.min, theirs.max, PROTOCOL.min, PROTOCOL.max
+                theirs.min, theirs.max, ours.min, ours.max
             );
             return Err(refuse(Code::FailedPrecondition, "PROTOCOL", message));
         }
         let client = self.clients.introduce(&hello, peer.as_ref());
         Ok(Response::new(DaemonServiceHelloResponse {
-            protocol: Some(PROTOCOL),
-            daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: Some(ours),
+            daemon_version: version().into_owned(),
             instance_id: self.start.instance.id.clone(),
             client_id: client.id,
             capabilities: Vec::new(),
@@ -63,7 +65,7 @@ impl DaemonService for Services {
         let load = self.sessions.load();
         Ok(Response::new(DaemonServiceGetStatusResponse {
             pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().into_owned(),
             instance_id: self.start.instance.id.clone(),
             started_ms: self.start.instance.started_ms,
             state_dir: self.start.home.state().display().to_string(),
@@ -99,22 +101,7 @@ impl DaemonService for Services {
             ShutdownMode::Unspecified => {
                 return Err(invalid("`mode` is missing: if idle, drain or now"));
             }
-            ShutdownMode::IfIdle => {
-                let others = self
-                    .clients
-                    .all()
-                    .into_iter()
-                    .filter(|client| Some(client) != caller.by.as_ref());
-                let others = others.count();
-                let load = self.sessions.load();
-                if load.is_working() || others > 0 {
-                    let message = format!(
-                        "the daemon is busy: {} turns, {} jobs, {} queued prompts, {others} other clients",
-                        load.turns, load.jobs, load.queued
-                    );
-                    return Err(refuse(Code::FailedPrecondition, "BUSY", message));
-                }
-            }
+            ShutdownMode::IfIdle => self.retire(caller.by.as_ref())?,
             ShutdownMode::Drain | ShutdownMode::Now => {}
         }
         let by = caller
@@ -169,6 +156,25 @@ impl DaemonService for Services {
         let world = request.into_inner().world.unwrap_or_default();
         let listed = self.settings.models(&world).await?;
         Ok(Response::new(listed))
+    }
+}
+
+impl Services {
+    /// Makes sure that nothing and nobody but `caller` needs this daemon, and that no session is made any
+    /// more. A prompt that is acknowledged in this very moment is on disk: the next daemon begins its turn.
+    fn retire(&self, caller: Option<&ClientRef>) -> Result<(), Status> {
+        let clients = self.clients.all().into_iter();
+        let others = clients.filter(|client| Some(client) != caller).count();
+        // Last, as it can't be taken back.
+        if others == 0 && self.sessions.retire() {
+            return Ok(());
+        }
+        let load = self.sessions.load();
+        let message = format!(
+            "the daemon is busy: {} turns, {} jobs, {} queued prompts, {others} other clients",
+            load.turns, load.jobs, load.queued
+        );
+        Err(refuse(Code::FailedPrecondition, "BUSY", message))
     }
 }
 

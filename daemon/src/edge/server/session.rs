@@ -2,7 +2,7 @@
 
 use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt as _};
 use quire_proto::{
     id::{RequestId, SessionId},
     v1::{
@@ -256,6 +256,16 @@ impl SessionService for Services {
         let heartbeat = Duration::from_millis(heartbeat.into());
         let store = self.sessions.store().clone();
         let updates = watch(handle, store, request.after, client, heartbeat);
+        let shutdown = self.start.shutdown.clone();
+        // An end that was asked for is told from a session that closed: nobody need worry about it.
+        let updates = updates.map_err(move |status| match shutdown.is_draining() {
+            true => refuse(
+                Code::Unavailable,
+                "DRAINING",
+                "the daemon ends: watch the next one from your cursor",
+            ),
+            false => status,
+        });
         Ok(Response::new(Box::pin(updates)))
     }
 

@@ -134,7 +134,7 @@ impl Turn {
                 "the daemon ended {MAX_DEATHS} times in a row before anything came of the turn, so it is not \
                  tried again by itself: go on with `quire send`, or with the key shown when attached"
             );
-            return self.suspend(&reason, effects);
+            return self.suspend(&reason, false, effects);
         }
         if again {
             let what = match calls {

@@ -24,6 +24,9 @@ const MAX_EMPTY_ANSWERS: u32 = 3;
 pub(super) struct Answer {
     /// The text item that grows. Its text here is all of it.
     open: Option<Item>,
+    /// Whether the open item is whole. It is completed with what follows it, so that a last message
+    /// and the end of its answer are one commit: a daemon that died between them would ask again.
+    whole: bool,
     /// Calls made, as started items.
     calls: Vec<Item>,
     /// Whether anything came that people can see.
@@ -51,7 +54,7 @@ impl Turn {
                 Delta::ReasoningDone { opaque } => {
                     self.reasoning_done(transcript, &mut answer, opaque, effects);
                 }
-                Delta::MessageDone => self.close_open(&mut answer, ItemStatus::Completed, effects),
+                Delta::MessageDone => answer.whole = true,
                 Delta::CallStarted { tool } => {
                     effects.push(Effect::Activity(
                         ActivityKind::Streaming,
@@ -75,7 +78,7 @@ impl Turn {
             return;
         }
         let open = answer.open.as_ref();
-        if open.is_none_or(|item| is_reasoning(item) != reasoning) {
+        if answer.whole || open.is_none_or(|item| is_reasoning(item) != reasoning) {
             self.close_open(answer, ItemStatus::Completed, effects);
             answer.open = Some(self.start_text(transcript, reasoning, effects));
         }
@@ -192,6 +195,7 @@ impl Turn {
         (stop, usage): (Stop, Usage),
         effects: &mut Vec<Effect>,
     ) {
+        effects.push(Effect::StopSample);
         self.close_open(&mut answer, ItemStatus::Completed, effects);
         self.samples += 1;
         self.failed = 0;
@@ -202,7 +206,6 @@ impl Turn {
             model,
             usage: Some(usage),
         };
-        effects.push(Effect::StopSample);
         effects.push(Effect::append(Body::SampleEnded(ended)));
         if !answer.calls.is_empty() {
             return self.begin_acting(transcript, answer.calls, effects);
@@ -245,7 +248,7 @@ impl Turn {
         effects.push(Effect::StopSample);
         self.close(*answer, ItemStatus::CutOff, effects);
         if self.taken_over && error.kind == SampleErrorKind::Credentials {
-            return self.suspend(&error.message, effects);
+            return self.suspend(&error.message, true, effects);
         }
         self.failed += 1;
         let elapsed = self.now.steady.saturating_sub(self.asked);
@@ -272,11 +275,14 @@ impl Turn {
         effects.push(Effect::Later(wait));
     }
 
-    pub(super) fn suspend(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+    /// Leaves the turn until someone sends it on: the next client when that may have what it wants in its
+    /// world, else a person.
+    pub(super) fn suspend(&mut self, reason: &str, wants_world: bool, effects: &mut Vec<Effect>) {
         self.phase = Phase::Suspended;
         let suspended = TurnSuspended {
             turn: self.id.get(),
             reason: reason.to_owned(),
+            wants_world,
         };
         effects.push(Effect::append(Body::TurnSuspended(suspended)));
         effects.push(Effect::Activity(ActivityKind::Suspended, reason.to_owned()));
@@ -314,6 +320,7 @@ impl Turn {
     }
 
     fn close_open(&mut self, answer: &mut Answer, status: ItemStatus, effects: &mut Vec<Effect>) {
+        answer.whole = false;
         if let Some(item) = answer.open.take() {
             effects.push(self.settle(item, status));
         }

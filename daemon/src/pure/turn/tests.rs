@@ -21,6 +21,28 @@ use crate::pure::{
 use play::*;
 
 #[test]
+fn a_last_message_and_the_end_it_brings_are_written_together() {
+    let (mut play, _) = Play::begin("hi");
+    let text = Delta::Text("Hello".into());
+    let lines = play.step(Input::Deltas(vec![text, Delta::MessageDone]));
+    assert_eq!(lines, ["started 2 message ``", "grow 2 Hello"]);
+    let transcript = play.transcript.clone();
+    let effects = play
+        .turn
+        .step(&transcript, now(2), Input::Deltas(vec![ended()]));
+    // What is appended with nothing between is one commit.
+    let appends: Vec<_> = effects
+        .iter()
+        .map(|effect| matches!(effect, Effect::Append(_)))
+        .collect();
+    assert_eq!(appends, [false, true, true, true, false], "{effects:?}");
+    assert_eq!(
+        play.carry_out(effects),
+        ["completed 2 message `Hello`", "ended Done "]
+    );
+}
+
+#[test]
 fn a_message_grows_and_ends_the_turn() {
     let (mut play, lines) = Play::begin("hi");
     assert_eq!(

@@ -7,8 +7,9 @@ use std::{
 };
 
 use quire_proto::{
-    PROTOCOL,
+    Standing,
     home::{DaemonRecord, Home, SOCKET_PATH_MAX, socket_fits},
+    protocol, standing, version,
 };
 use rustix::fs::Access;
 
@@ -114,8 +115,7 @@ pub(super) fn daemon(home: &Home) -> Check {
         return Check::ok(NAME, "not running; the next command starts one");
     }
     let said = format!("version {} runs as process {}", record.version, record.pid);
-    let speaks = record.protocol_min <= PROTOCOL.max && PROTOCOL.min <= record.protocol_max;
-    if !speaks {
+    if standing(record.protocol(), protocol()) != Standing::Overlaps {
         return Check::error(
             NAME,
             format!("{said}, with another protocol"),
@@ -129,13 +129,9 @@ pub(super) fn daemon(home: &Home) -> Check {
             "run `quire daemon restart`",
         );
     }
-    if record.version != env!("CARGO_PKG_VERSION") {
+    if record.version != version() {
         let remedy = "run `quire daemon restart` to change over; nothing is lost";
-        return Check::warning(
-            NAME,
-            format!("{said}; this is {}", env!("CARGO_PKG_VERSION")),
-            remedy,
-        );
+        return Check::warning(NAME, format!("{said}; this is {}", version()), remedy);
     }
     Check::ok(NAME, said)
 }
@@ -205,9 +201,9 @@ mod tests {
             start_time: start.unwrap_or(0),
             boot_id: boot.trim().to_owned(),
             instance_id: "i".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            protocol_min: PROTOCOL.min,
-            protocol_max: PROTOCOL.max,
+            version: version().into(),
+            protocol_min: protocol().min,
+            protocol_max: protocol().max,
             socket: home.state().to_path_buf(),
         };
         change(&mut record);
@@ -242,8 +238,8 @@ mod tests {
             Level::Error
         );
         let newer = |record: &mut DaemonRecord| {
-            record.protocol_min = PROTOCOL.max + 1;
-            record.protocol_max = PROTOCOL.max + 1;
+            record.protocol_min = protocol().max + 1;
+            record.protocol_max = protocol().max + 1;
         };
         assert_eq!(record(&home, newer).level, Level::Error);
         fs::write(home.record_file(), "{").unwrap();

@@ -1,0 +1,133 @@
+//! A session in full view: the client that began it, a follower of its log as text, and two watchers, all
+//! of which must have seen the same when it is over, however often its daemon died.
+
+use std::time::Duration;
+
+use quire_proto::v1::{Event, event::Body};
+
+use crate::{
+    follower::{Follower, transcript},
+    home::Home,
+    model::{MockModel, Wire},
+    process::{Finished, Running},
+    rpc::Rpc,
+    view::View,
+    wait,
+    wrapped::Wrapped,
+};
+
+/// How long such a session may take in all.
+const LONG: Duration = Duration::from_secs(600);
+
+/// A session, and everyone who follows it.
+pub struct Stage {
+    /// Where it plays.
+    pub home: Home,
+    /// The daemon's stand-in.
+    pub wrapped: Wrapped,
+    /// Two readers of its log who never give up, and never start a daemon.
+    pub watchers: [Follower; 2],
+    session: String,
+    exec: Running,
+    logs: Running,
+}
+
+impl Stage {
+    /// Begins a session in a home that was made ready.
+    ///
+    /// # Panics
+    ///
+    /// When no session comes of it.
+    #[must_use]
+    pub fn set(model: &MockModel, ready: impl FnOnce(&Home)) -> Self {
+        let home = Home::asking(model, Wire::Responses);
+        ready(&home);
+        let wrapped = Wrapped::new(&home);
+        let exec = wrapped.quire(&home, ["exec", "go"]).limit(LONG).spawn();
+        let session = newest(&home);
+        let logs = ["logs", "-f", &session];
+        let logs = wrapped.quire(&home, logs).limit(LONG).spawn();
+        let watchers = [Follower::of(&home, &session), Follower::of(&home, &session)];
+        Self {
+            home,
+            wrapped,
+            session,
+            exec,
+            logs,
+            watchers,
+        }
+    }
+
+    /// The session is over for everyone. Says how `exec` ended.
+    ///
+    /// # Panics
+    ///
+    /// When not all of them saw the same, or something of the session still runs.
+    #[must_use]
+    pub fn ended(self) -> Finished {
+        let Self {
+            home,
+            wrapped,
+            session,
+            exec,
+            logs,
+            watchers,
+        } = self;
+        let exec = exec.finish();
+        for watcher in &watchers {
+            watcher.until("the turn's end", |view| view.turns_ended() == 1);
+        }
+        let views = watchers.map(|watcher| watcher.view());
+        let told = wrapped.quire(&home, ["logs", &session]).run();
+        assert_eq!(told.code, 0, "{}", told.stderr);
+        logs.shows(told.stdout.lines().last().unwrap_or_default());
+        assert_eq!(logs.stdout(), told.stdout, "`logs -f` against `logs`");
+        logs.kill();
+        check_same(&home, &session, &views);
+        wait::until("everything but the daemon to be gone", || {
+            home.processes().len() <= 1
+        });
+        assert_eq!(home.processes().len(), 1, "the daemon is gone too");
+        exec
+    }
+}
+
+/// Both watchers, a fresh reader, and a daemon that reads it all from the disk again.
+fn check_same(home: &Home, session: &str, views: &[View; 2]) {
+    let fresh = Follower::of(home, session);
+    fresh.until("the whole session", |view| view.synced);
+    let fresh = fresh.view();
+    for view in views {
+        assert_eq!(view.faults, Vec::<String>::new());
+        assert_eq!(transcript(view), transcript(&fresh));
+        assert_eq!(view.bytes(), fresh.bytes());
+    }
+    check_dense(&fresh.events);
+    home.kill_daemon();
+    let rpc = Rpc::starting(home);
+    assert_eq!(
+        rpc.events(session),
+        fresh.events,
+        "read from the disk again"
+    );
+    assert_eq!(rpc.session(session).damaged_seq, 0);
+}
+
+fn check_dense(events: &[Event]) {
+    let seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
+}
+
+/// The id of the home's first session, as soon as there is one.
+fn newest(home: &Home) -> String {
+    wait::until("a daemon", || home.daemon().is_some());
+    let rpc = Rpc::connect(home);
+    wait::until_some("a session", || Some(rpc.newest()?.id))
+}
+
+/// Facts that bring a session on; that it was begun again is none.
+#[must_use]
+pub fn progress(view: &View) -> usize {
+    let counts = |event: &&Event| !matches!(event.body, Some(Body::SampleRetried(_)));
+    view.events.iter().filter(counts).count()
+}
