@@ -7,12 +7,12 @@
 //! knows.
 //!
 //! SQLite misses most flipped bits, and a lost or flipped write-ahead log silently becomes a shorter
-//! history. So events have their [`chain`], rows of sessions a [checksum](row), and where each log ends is
-//! kept [outside](heads) too. The three are compared [when the store opens](opening), by each read, and
+//! history. So events have their `chain`, rows of sessions a checksum (`row`), and where each log ends is
+//! kept outside (`heads`) too. The three are compared when the store opens (`opening`), by each read, and
 //! for all of it by [`Store::verify`].
 //!
-//! What becomes of a full disk, a failed one and a damaged database is told in [`ground`], [`refound`] and
-//! [`salvage`].
+//! What becomes of a full disk and of a failed one is told in `ground` and `refound`, of a database that
+//! is not whole in `aside` and `salvage`.
 
 mod aside;
 mod chain;
@@ -59,6 +59,7 @@ use gate::{Gate, Log};
 use ground::Ground;
 pub use health::Health;
 use health::{Teller, Trouble};
+use opening::Found;
 use reader::Readers;
 use reserve::{Reserve, is_want_of_room};
 use row::Row;
@@ -85,7 +86,7 @@ pub struct Store {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// One sentence each.
+    /// What was damaged or lost or is wanting, one sentence each.
     pub notices: Vec<String>,
 }
 
@@ -142,8 +143,9 @@ impl Listing {
 
 impl Store {
     /// Opens the database at `path`, making it if there is none; its directory must exist. An older
-    /// schema is copied beside it and brought forward. One that is not whole is moved aside. What else was
-    /// damaged or lost is told, and made good where that can be. Blocks for milliseconds.
+    /// schema is copied beside it and brought forward. What was damaged or lost is told, and made good where
+    /// that can be; a database that is not whole is moved aside. Blocks for milliseconds, and for a
+    /// second while much is salvaged.
     ///
     /// # Errors
     ///
@@ -153,35 +155,24 @@ impl Store {
         let teller = Teller::new();
         refound::finish(path).map_err(StoreError::of_file(path))?;
         // Ends a move that was cut short, before there can be a new database.
-        let earlier = aside::unfinished(path).map_err(StoreError::of_file(path))?;
-        let Whole {
-            connection,
-            found,
-            moved,
-        } = open_with_reserve(path, &teller)?;
-        let damaged: Vec<PathBuf> = moved.into_iter().chain(earlier).collect();
-        let lost = found.notices.clone();
-        let store = Self::on(path, connection, found, teller)?;
+        let mut damaged = aside::unfinished(path).map_err(StoreError::of_file(path))?;
+        let mut whole = open_with_reserve(path, &teller)?;
+        let mut notices = std::mem::take(&mut whole.found.notices);
+        damaged.extend(whole.moved.take());
+        let store = Self::on(path, whole, teller)?;
         if !damaged.is_empty() {
             store.salvage(damaged).map_err(StoreError::of_file(path))?;
         }
         let health = store.health();
-        let told = health
-            .borrow()
-            .notices()
-            .map(String::from)
-            .collect::<Vec<_>>();
-        let notices = told.into_iter().chain(lost).collect();
+        notices.extend(health.borrow().notices().map(String::from));
         Ok(Opened { store, notices })
     }
 
-    /// Starts the thread that writes, on the connection that does.
-    fn on(
-        path: &Path,
-        connection: Connection,
-        found: opening::Found,
-        teller: Teller,
-    ) -> Result<Self, StoreError> {
+    /// Starts the thread that writes.
+    fn on(path: &Path, whole: Whole, teller: Teller) -> Result<Self, StoreError> {
+        let Whole {
+            connection, found, ..
+        } = whole;
         let gate = Arc::new(Gate::default());
         let log = Log::new(path, Arc::clone(&gate));
         let readers = Readers::new(path, gate, Damage::new(found.damaged));
@@ -419,20 +410,59 @@ impl Store {
     }
 }
 
+/// A database that is whole as far as can be told at once.
 struct Whole {
     connection: Connection,
-    found: opening::Found,
-    /// What was moved aside to get there.
+    found: Found,
+    /// What was moved aside for it.
     moved: Option<PathBuf>,
 }
 
-/// As [`open_whole`], in the room of the reserve if need be: on a full disk what is there can be read.
+impl Whole {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = || {
+            let mut connection = schema::open_writer(path)?;
+            schema::look_through(&connection)?;
+            let found = opening::examine(&mut connection, path)?;
+            let moved = None;
+            Ok(Self {
+                connection,
+                found,
+                moved,
+            })
+        };
+        opened().map_err(schema::lacks_tables)
+    }
+
+    /// Moves aside what is not whole, and begins anew.
+    fn open_or_begin(path: &Path, teller: &Teller) -> Result<Self, StoreError> {
+        if !aside::is_condemned(path) {
+            match Self::open(path) {
+                Err(StoreError::Corrupt(error)) => tracing::error!(?error, "not whole"),
+                result => return result,
+            }
+        }
+        let moved = aside::move_aside(path).map_err(StoreError::of_file(path))?;
+        let sentence = format!(
+            "the event store was damaged and moved to `{}`: what can be read is being salvaged",
+            moved.display()
+        );
+        teller.tell(Trouble::Salvage, sentence);
+        let moved = Some(moved);
+        Ok(Self {
+            moved,
+            ..Self::open(path)?
+        })
+    }
+}
+
+/// Opens in the room of the reserve if need be: on a full disk what is there can be read.
 fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Whole, StoreError> {
     let mut reserve = Reserve::beside(path);
-    match open_whole(path, teller) {
+    match Whole::open_or_begin(path, teller) {
         Err(StoreError::Full | StoreError::Io(_)) if reserve.is_held() => {
             reserve.give_up();
-            open_whole(path, teller)
+            Whole::open_or_begin(path, teller)
         }
         // A new database, or its shared memory; SQLite's codes do not always tell.
         Err(StoreError::Io(_)) if reserve.make().is_err_and(|error| is_want_of_room(&error)) => {
@@ -440,45 +470,6 @@ fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Whole, StoreError> 
         }
         result => result,
     }
-}
-
-/// The connection that writes, to a database that is whole as far as can be told at once, and what was
-/// moved aside for that.
-fn open_whole(path: &Path, teller: &Teller) -> Result<Whole, StoreError> {
-    let found = if aside::is_condemned(path) {
-        None
-    } else {
-        match examine(path) {
-            Err(StoreError::Corrupt(error)) => Some(error),
-            whole => {
-                let (connection, found) = whole?;
-                return Ok(Whole {
-                    connection,
-                    found,
-                    moved: None,
-                });
-            }
-        }
-    };
-    tracing::error!(error = ?found, "the event store is damaged");
-    let damaged = aside::move_aside(path).map_err(StoreError::of_file(path))?;
-    let sentence = format!(
-        "the event store was damaged and moved to `{}`",
-        damaged.display()
-    );
-    teller.tell(Trouble::Salvage, sentence);
-    let (connection, found) = examine(path)?;
-    Ok(Whole {
-        connection,
-        found,
-        moved: Some(damaged),
-    })
-}
-
-fn examine(path: &Path) -> Result<(Connection, opening::Found), StoreError> {
-    let mut connection = schema::open_writer(path).and_then(schema::look_through)?;
-    let found = opening::examine(&mut connection, path)?;
-    Ok((connection, found))
 }
 
 fn bodies(events: &[v1::Event]) -> Bodies {

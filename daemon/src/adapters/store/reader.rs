@@ -47,8 +47,6 @@ pub(super) struct Readers {
 #[derive(Default)]
 struct Pool {
     idle: Vec<Connection>,
-    /// How often the file was replaced: older connections read one that is gone.
-    generation: u64,
     /// Why there is nothing at the path to be read: the file could not be replaced whole.
     closed: Option<StoreError>,
 }
@@ -103,15 +101,15 @@ impl Readers {
         self.pool().idle.clear();
     }
 
-    /// Lets `replace` put another file in the place of the database, while nothing is opened. Reads under
-    /// way end on the old one. After an error nothing can be read until another replacement succeeds.
+    /// Lets `replace` put another file in the place of the database, while nobody reads. After an error
+    /// nothing can be read until another replacement succeeds.
     pub(super) fn replace<T>(
         &self,
         replace: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let _shut = self.gate.shut();
         let mut pool = self.pool();
         pool.idle.clear();
-        pool.generation += 1;
         let replaced = replace();
         pool.closed = replaced.as_ref().err().cloned();
         replaced
@@ -122,29 +120,24 @@ impl Readers {
         query: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _inside = self.gate.pass();
-        let (mut connection, generation) = self.take()?;
+        let mut connection = self.take()?;
         let result = query(&connection.transaction()?);
         // A connection that met a failure may have cached it.
         if !self.turns.is_closed() && !matches!(&result, Err(error) if error.is_final()) {
-            let mut pool = self.pool();
-            if pool.generation == generation {
-                pool.idle.push(connection);
-            }
+            self.pool().idle.push(connection);
         }
         result
     }
 
-    /// Opened under the lock: what is at the path must not be replaced in the middle of that.
-    fn take(&self) -> Result<(Connection, u64), StoreError> {
+    fn take(&self) -> Result<Connection, StoreError> {
         let mut pool = self.pool();
         if let Some(error) = &pool.closed {
             return Err(error.clone());
         }
-        let connection = match pool.idle.pop() {
-            Some(connection) => connection,
-            None => schema::open_reader(&self.path)?,
-        };
-        Ok((connection, pool.generation))
+        match pool.idle.pop() {
+            Some(connection) => Ok(connection),
+            None => schema::open_reader(&self.path),
+        }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

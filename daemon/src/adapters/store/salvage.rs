@@ -7,7 +7,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{
     Durability, StoreError, aside,
     chain::Chain,
+    heads::{Contents, Known},
     health::{Teller, Trouble},
     pages::{Pages, Place, Record},
     refound::beside,
@@ -83,7 +84,7 @@ fn salvage(damaged: &Path, writer: &mpsc::Sender<Message>) -> Report {
             return report;
         }
     };
-    let finds = Finds::survey(pages, &names(damaged));
+    let finds = Finds::survey(pages, &heads(damaged));
     report.lost = finds.nameless;
     for found in &finds.sessions {
         let Some(session) = finds.rebuild(found) else {
@@ -95,6 +96,8 @@ fn salvage(damaged: &Path, writer: &mpsc::Sender<Message>) -> Report {
                 Some(seq) => report.cut.push((found.id.clone(), seq)),
                 None => report.whole += 1,
             },
+            // Deleted since an earlier start brought it back.
+            Err(StoreError::Missing(_)) => {}
             Err(error) => {
                 report.stopped = Some(error.to_string());
                 return report;
@@ -137,12 +140,10 @@ fn sentence(damaged: &Path, report: &Report) -> String {
     text
 }
 
-/// Ids that the file of heads beside the database has: whether one names a log, its chain tells.
-fn names(damaged: &Path) -> BTreeSet<SessionId> {
-    let heads = fs::read(beside(damaged, "-heads")).unwrap_or_default();
-    let (records, _torn) = heads.as_chunks::<48>();
-    let name = |record: &[u8; 48]| std::str::from_utf8(&record[..10]).ok()?.parse().ok();
-    records.iter().filter_map(name).collect()
+/// What stood outside the database.
+fn heads(damaged: &Path) -> BTreeMap<SessionId, Known> {
+    let bytes = fs::read(beside(damaged, "-heads")).unwrap_or_default();
+    Contents::of(&bytes).known
 }
 
 /// What the pages seem to hold.
@@ -165,6 +166,8 @@ struct Found {
     summary: Option<v1::Session>,
     seq: u64,
     chain: Option<Chain>,
+    /// The newest event that anything tells of.
+    last: u64,
 }
 
 /// Where an event seems to stand.
@@ -184,7 +187,7 @@ struct Rebuilt {
 }
 
 impl Finds {
-    fn survey(pages: Pages, names: &BTreeSet<SessionId>) -> Self {
+    fn survey(pages: Pages, heads: &BTreeMap<SessionId, Known>) -> Self {
         let mut events = Vec::new();
         let mut rows: HashMap<SessionId, Found> = HashMap::new();
         for place in pages.places() {
@@ -218,20 +221,33 @@ impl Finds {
             events,
             nameless: 0,
         };
-        finds.name_logs(names);
+        finds.compare(heads);
         finds.sessions.sort_by_key(|found| Reverse(found.active_ms));
         finds
     }
 
-    /// Finds the ids of logs whose session's row is gone.
-    fn name_logs(&mut self, names: &BTreeSet<SessionId>) {
+    /// Learns what the database itself does not tell any more: which sessions were deleted, where logs
+    /// ended, and whose they are.
+    fn compare(&mut self, heads: &BTreeMap<SessionId, Known>) {
         let known: BTreeSet<i64> = self.sessions.iter().map(|found| found.number).collect();
+        self.sessions
+            .retain_mut(|found| match heads.get(&found.id) {
+                Some(Known::Deleted) => false,
+                Some(Known::Head { seq, .. }) => {
+                    found.last = found.last.max(*seq);
+                    true
+                }
+                None => true,
+            });
         let mut numbers: Vec<i64> = self.events.iter().map(|spot| spot.number).collect();
         numbers.dedup();
         for number in numbers.into_iter().filter(|number| !known.contains(number)) {
-            let fits = |id: &&SessionId| self.event(number, 1, id, Chain::START).is_some();
-            match names.iter().find(fits) {
-                Some(id) => self.sessions.push(Found::nameless(id, number)),
+            let first = |id| self.event(number, 1, id, Chain::START);
+            match heads.iter().find(|(id, _)| first(id).is_some()) {
+                Some((id, Known::Head { seq, .. })) => {
+                    self.sessions.push(Found::without_row(id, number, *seq));
+                }
+                Some((_, Known::Deleted)) => {}
                 None => self.nameless += 1,
             }
         }
@@ -278,12 +294,12 @@ impl Finds {
             link = after;
         }
         let last = bodies.last()?.0;
-        let exact = last == found.seq && Some(link) == found.chain;
-        let whole = exact || last > found.seq;
+        let whole = last >= found.last;
+        let exact = whole && last == found.seq && Some(link) == found.chain;
         if !whole {
             let end = Ending {
                 from: last,
-                through: found.seq,
+                through: found.last,
                 time_ms,
             };
             end.write(&mut transcript, &mut bodies);
@@ -327,6 +343,7 @@ impl Ending {
             let suspended = v1::TurnSuspended {
                 turn: turn.get(),
                 reason: "the event store was damaged and the end of this session is lost".into(),
+                wants_world: false,
             };
             self.push(Body::TurnSuspended(suspended), transcript, bodies);
         }
@@ -356,6 +373,7 @@ impl Found {
     fn parse(number: i64, payload: &[u8]) -> Option<Self> {
         let record = Record::parse(payload).filter(|record| record.width() >= 11)?;
         let chain = record.blob(10).and_then(|link| link.try_into().ok());
+        let seq = u64::try_from(record.integer(9)?).ok()?;
         Some(Self {
             id: record.text(1)?.parse().ok()?,
             number,
@@ -364,21 +382,23 @@ impl Found {
             summary: record
                 .blob(8)
                 .and_then(|summary| v1::Session::decode(summary).ok()),
-            seq: u64::try_from(record.integer(9)?).ok()?,
+            seq,
             chain: chain.map(Chain::from_bytes),
+            last: seq,
         })
     }
 
-    /// A session whose row is gone: its end is not known.
-    fn nameless(id: &SessionId, number: i64) -> Self {
+    /// A session whose row is gone.
+    fn without_row(id: &SessionId, number: i64, last: u64) -> Self {
         Self {
             id: id.clone(),
             number,
             request: None,
             active_ms: 0,
             summary: None,
-            seq: u64::MAX,
+            seq: 0,
             chain: None,
+            last,
         }
     }
 }

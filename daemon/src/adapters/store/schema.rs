@@ -93,19 +93,20 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Reads what every start needs: if it can't be read, the database is not whole.
-pub(super) fn look_through(connection: Connection) -> Result<Connection, StoreError> {
-    let look = "SELECT count(id), total(length(summary) + head_seq) FROM sessions";
-    let whole = connection.query_row(look, [], |_| Ok(()));
-    let tables = connection
-        .prepare("SELECT session, seq, body, chain FROM events")
-        .map(|_| ());
-    match whole.and(tables) {
-        // A table is missing, although the schema's number says that it is there.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
-            Err(StoreError::Corrupt(Arc::new(error)))
+/// Makes sure that all tables are there.
+pub(super) fn look_through(connection: &Connection) -> Result<(), StoreError> {
+    connection.prepare("SELECT session, seq, body, chain FROM events")?;
+    connection.prepare("SELECT request, session, time_ms FROM deletions")?;
+    Ok(())
+}
+
+/// A table that is missing, although the schema's number says that it is there, is damage.
+pub(super) fn lacks_tables(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Io(source) if source.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            StoreError::Corrupt(source)
         }
-        result => result.map(|()| connection).map_err(StoreError::from),
+        other => other,
     }
 }
 

@@ -78,6 +78,17 @@ fn open(path: &Path) -> Store {
     store
 }
 
+/// What a store is made of that has just been opened.
+pub(super) fn whole(path: &Path, mut connection: Connection) -> Whole {
+    let found = opening::examine(&mut connection, path).unwrap();
+    let moved = None;
+    Whole {
+        connection,
+        found,
+        moved,
+    }
+}
+
 pub(super) async fn seqs(store: &Store, session: &SessionId, after: u64, limit: u32) -> Vec<u64> {
     let events = store.events(session, after, limit).await.unwrap();
     events.iter().map(|event| event.seq).collect()
@@ -397,13 +408,13 @@ async fn a_history_made_shorter_or_swapped_is_damage() {
 async fn a_full_disk_refuses_the_write_and_goes_on_when_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("quire.db");
-    let mut connection = schema::open_writer(&path).unwrap();
+    let connection = schema::open_writer(&path).unwrap();
     // SQLite answers as it does for a full disk.
     connection
         .execute_batch("PRAGMA max_page_count=20")
         .unwrap();
-    let found = opening::examine(&mut connection, &path).unwrap();
-    let store = Store::on(&path, connection, found, Teller::new()).unwrap();
+    let whole = whole(&path, connection);
+    let store = Store::on(&path, whole, Teller::new()).unwrap();
     let scratch = Scratch { directory, store };
     let id = scratch.session(v1::Session::default()).await;
     let mut large = append(&id, [2]);

@@ -179,10 +179,12 @@ impl Opened {
         let shutdown = ShutdownHandle::new();
         shutdown.listen_to_signals().map_err(StartError::System)?;
         let files = Files::clear(&home);
-        let opened = store::Store::open(&home.database())?;
+        let store::Opened {
+            store,
+            notices: found,
+        } = Store::open(&home.database())?;
         let notices = Notices::default();
-        opened.notices.iter().for_each(|notice| notices.add(notice));
-        let store = opened.store;
+        found.into_iter().for_each(|notice| notices.add(notice));
         tokio::spawn(follow(store.health(), notices.clone(), shutdown.clone()));
         let socket = socket::listen(&home)?;
         let token = files.write_token()?;

@@ -9,8 +9,8 @@ use quire_proto::{
 use rusqlite::{Connection, ffi};
 
 use super::super::{
-    Append, Damage, Health, Message, Opened, Store, StoreError, Teller, opening, refound, schema,
-    tests::{Scratch, append, event, seqs},
+    Append, Damage, Health, Message, Opened, Store, StoreError, Teller, refound, schema,
+    tests::{Scratch, append, event, seqs, whole},
 };
 use crate::adapters::small_disk::SmallDisk;
 
@@ -170,12 +170,11 @@ async fn a_new_store_on_a_full_disk_is_refused_as_that() {
 async fn one_write_that_does_not_fit_fails_no_other_of_its_group() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("quire.db");
-    let mut connection = schema::open_writer(&path).unwrap();
-    let found = opening::examine(&mut connection, &path).unwrap();
+    let connection = schema::open_writer(&path).unwrap();
     connection
         .execute_batch("PRAGMA max_page_count=40")
         .unwrap();
-    let store = Store::on(&path, connection, found, Teller::new()).unwrap();
+    let store = Store::on(&path, whole(&path, connection), Teller::new()).unwrap();
     let scratch = Scratch { directory, store };
     let (one, two) = (
         scratch.session(v1::Session::default()).await,
