@@ -121,7 +121,11 @@ impl Connection {
             }
             let why = match started {
                 Err(NotStarted::Refused(failure)) => return Err(failure),
-                Err(NotStarted::Ended(failure)) => failure,
+                // It holds the lock and can't be reached; or it was dying, and has let go since.
+                Err(NotStarted::Held(failure)) if start::is_held(&host.home, lock)? => {
+                    return Err(failure);
+                }
+                Err(NotStarted::Held(failure) | NotStarted::Ended(failure)) => failure,
                 Ok(()) => no_daemon(format!(
                     "the daemon ended as soon as it was ready: see `{}`",
                     host.home.logs().display()
@@ -141,16 +145,21 @@ impl Connection {
         lock: &StartLock,
     ) -> Result<Option<Self>, Failure> {
         match Self::existing(home, who).await? {
-            None if start::is_held(home, lock)? => Self::found_again(home, who).await,
+            None => Self::found_again(home, who, lock).await,
             found => Ok(found),
         }
     }
 
-    /// A daemon whose socket or record was removed makes them again within seconds. Nothing tells
-    /// when, so this looks again and again.
-    async fn found_again(home: &Home, who: Introduction) -> Result<Option<Self>, Failure> {
+    /// A daemon whose socket or record was removed makes them again within seconds, and one that was
+    /// killed lets go of its lock a moment after its socket. Nothing tells when, so this looks again
+    /// and again.
+    async fn found_again(
+        home: &Home,
+        who: Introduction,
+        lock: &StartLock,
+    ) -> Result<Option<Self>, Failure> {
         let given_up = Instant::now() + FOUND_AGAIN;
-        while Instant::now() < given_up {
+        while start::is_held(home, lock)? && Instant::now() < given_up {
             if let Some(connection) = Self::existing(home, who).await? {
                 return Ok(Some(connection));
             }

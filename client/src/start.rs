@@ -203,11 +203,16 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
     ))
 }
 
+/// How the sentence of a daemon begins that found the lock taken.
+const HELD: &str = "already running";
+
 /// Why a daemon that was started is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotStarted {
     /// It ended without a word, as when someone kills it: the next may live.
     Ended(Failure),
+    /// Another one has the lock, or had it when this one looked.
+    Held(Failure),
     /// It said why it cannot live, or there is no such program: the next would say the same.
     Refused(Failure),
 }
@@ -270,9 +275,11 @@ fn answer(line: &str, program: &Path) -> Result<(), NotStarted> {
         )))),
         other => {
             let sentence = other.strip_prefix("error: ").unwrap_or(other);
-            Err(NotStarted::Refused(no_daemon(format!(
-                "the daemon cannot start: {sentence}"
-            ))))
+            let failure = no_daemon(format!("the daemon cannot start: {sentence}"));
+            Err(match sentence.starts_with(HELD) {
+                true => NotStarted::Held(failure),
+                false => NotStarted::Refused(failure),
+            })
         }
     }
 }
@@ -280,6 +287,21 @@ fn answer(line: &str, program: &Path) -> Result<(), NotStarted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_was_taken_is_told_from_a_reason_that_stays() {
+        let program = Path::new("quired");
+        assert_eq!(answer("ready", program), Ok(()));
+        let held = answer("error: already running (pid 7)", program);
+        assert!(matches!(held, Err(NotStarted::Held(_))), "{held:?}");
+        let refused = answer("error: the disk is full", program);
+        assert!(
+            matches!(refused, Err(NotStarted::Refused(_))),
+            "{refused:?}"
+        );
+        let ended = answer("", program);
+        assert!(matches!(ended, Err(NotStarted::Ended(_))), "{ended:?}");
+    }
 
     #[tokio::test]
     async fn a_daemon_is_told_by_its_lock() {

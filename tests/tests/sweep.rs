@@ -110,8 +110,17 @@ impl Run {
         assert!(!exec.stderr.contains("panicked"), "{}", exec.stderr);
     }
 
-    /// What a person does next: say something in the session, or ask again if there is none.
+    /// What a person does next, and once more when the daemon has not yet seen that there is space.
     fn again(&self) -> Finished {
+        wait::until_some("a word that is taken", || {
+            let again = self.once_more();
+            let full = again.code != 0 && again.stderr.contains("the disk is full");
+            (!full).then_some(again)
+        })
+    }
+
+    /// Says something in the session, or asks again if there is none.
+    fn once_more(&self) -> Finished {
         let ps = self.armed.wrapped.quire(&self.home, ["ps", "--json"]).run();
         assert_eq!(ps.code, 0, "{}", ps.stderr);
         let again = if ps.stdout.trim().is_empty() {
