@@ -288,7 +288,10 @@ mod tests {
         assert_eq!(kept(&scratch.directory()), []);
         scratch.open().append(item(4), 0, b"think").unwrap();
         fs::write(scratch.directory().join("not a session!"), "").unwrap();
-        assert_eq!(kept(&scratch.directory()), [scratch.session.clone()]);
+        assert_eq!(
+            kept(&scratch.directory()),
+            std::slice::from_ref(&scratch.session)
+        );
         scratch.open().remove().unwrap();
         assert_eq!(kept(&scratch.directory()), []);
     }
