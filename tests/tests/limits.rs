@@ -184,13 +184,15 @@ fn an_idle_daemon_sleeps() {
         watcher.shows("done");
     }
     let window = Duration::from_secs(5);
+    // What is put in order after work is done once.
+    wait::pass(window);
     let used = usage(daemon, window);
     // A quarter of a percent would be one tick; the rest is for a machine that has other things to do.
     assert!(
         used.ticks * TICK.as_millis() as u64 <= 50,
         "{used:?} in {window:?}"
     );
-    assert!(used.switches < 150, "{used:?} in {window:?}");
+    assert!(used.switches < 100, "{used:?} in {window:?}");
 }
 
 /// Row 29: a reader that stands still with a watch open keeps no old pages of the log alive.

@@ -133,6 +133,15 @@ impl Growing {
     }
 }
 
+/// The sessions of which `directory` keeps text: their turns had not ended when the last daemon did, or
+/// only a moment before.
+#[must_use]
+pub fn kept(directory: &Path) -> Vec<SessionId> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
 /// Opens the session's file for appending, readable by its owner alone.
 fn make(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -271,6 +280,20 @@ mod tests {
         growing.append(item(5), 4, b"it").unwrap();
         let want = [(4, "thinking".to_owned()), (5, "say it".to_owned())];
         assert_eq!(scratch.recovered(), want);
+    }
+
+    #[test]
+    fn sessions_with_text_are_told_by_their_files() {
+        let scratch = Scratch::new();
+        assert_eq!(kept(&scratch.directory()), []);
+        scratch.open().append(item(4), 0, b"think").unwrap();
+        fs::write(scratch.directory().join("not a session!"), "").unwrap();
+        assert_eq!(
+            kept(&scratch.directory()),
+            std::slice::from_ref(&scratch.session)
+        );
+        scratch.open().remove().unwrap();
+        assert_eq!(kept(&scratch.directory()), []);
     }
 
     #[test]

@@ -23,7 +23,10 @@ use quire_proto::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    adapters::store::{Listing, Store, StoreError},
+    adapters::{
+        growing,
+        store::{Listing, Store, StoreError},
+    },
     pure::transcript::Transcript,
     session::{
         self, Handle, Refusal, Surroundings, World,
@@ -128,13 +131,16 @@ impl Registry {
         &self.world
     }
 
-    /// Opens every session that was not finished when the last daemon ended.
+    /// Opens every session that was not finished when the last daemon ended, or whose text was not put
+    /// away yet.
     ///
     /// # Errors
     ///
     /// When the store cannot list them. A session that cannot be opened is logged and left.
     pub async fn recover(&self) -> Result<(), StoreError> {
-        for id in self.world.store.unfinished().await? {
+        let mut left = self.world.store.unfinished().await?;
+        left.extend(growing::kept(&self.world.growing));
+        for id in left {
             if let Err(error) = self.open(&id).await {
                 tracing::error!(session = %id, %error, "cannot go on with the session");
             }
