@@ -134,6 +134,26 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Makes a call that would act again if it were made again: so it is made once.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon answers, or that nobody knows whether it acted, with where to `look`.
+    pub async fn call_once<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&Connection) -> Result<T, Status>,
+        look: &str,
+    ) -> Result<T, Failure> {
+        match patiently(self.connection.pid(), call(&self.connection)).await {
+            Err(status) if is_lost(&status) => Err(no_daemon(format!(
+                "the daemon ended meanwhile, so nobody knows whether this was done: {look}"
+            ))),
+            answer => answer.map_err(Failure::from),
+        }
+    }
+}
+
 /// Why a daemon is not brought back any more.
 #[must_use]
 pub fn keeps_dying(host: &Host) -> Failure {

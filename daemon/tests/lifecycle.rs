@@ -200,7 +200,12 @@ fn signals_end_the_daemon_and_leave_nothing() {
         assert_eq!(daemon.wait().code(), Some(0), "for {signal:?}");
         assert_eq!(names_in(&home.daemon()), ["lock"], "for {signal:?}");
         let left = names_in(home.state());
-        assert_eq!(left, ["daemon", "growing", "jobs", "log", "quire.db"]);
+        assert_eq!(
+            left,
+            [
+                "daemon", "growing", "heads", "jobs", "log", "quire.db", "reserve"
+            ]
+        );
         let log = fs::read_to_string(home.logs().join("quired.log")).unwrap();
         assert!(log.contains("SIG"), "the cause is not in the log: {log}");
     }

@@ -81,13 +81,16 @@ fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }
 
+/// A scene in which the daemon is killed; how long its client then waits.
+type Killed = fn() -> Duration;
+
 /// From SIGKILL of the daemon to the next line of an attached `quire exec --json`.
 fn returns() -> Vec<Figure> {
     let kills = rounds("QUIRE_KILLS", 20);
     let start = cold_start();
     let baseline = Some((start, "`quire daemon start` where none ran"));
     let mut figures = Vec::new();
-    let scenes: [(&str, fn() -> Duration); 2] =
+    let scenes: [(&str, Killed); 2] =
         [("stream", killed_in_stream), ("command", killed_in_command)];
     for (scene, killed) in scenes {
         let mut times: Vec<_> = (0..kills).map(|_| killed()).collect();

@@ -32,7 +32,8 @@ fn with_job() -> (MockModel, Home) {
 }
 
 fn let_go(home: &Home, number: u32) {
-    fs::write(home.work().join(format!("go.{number}")), "").unwrap();
+    fs::write(home.work().join(format!("go.{number}")), "")
+        .expect("the work directory is writable");
 }
 
 #[test]
@@ -157,8 +158,9 @@ fn in_place_of_the_daemon(home: &Home, script: &str) -> PathBuf {
         home.root().display(),
         binaries().quired().display()
     );
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&path, text).expect("the home is writable");
+    let mode = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(&path, mode).expect("the program is ours");
     path
 }
 
@@ -254,18 +256,13 @@ fn who_looks_elsewhere_hears_that_the_turn_has_ended() {
     let gate = Gate::closed();
     let model = MockModel::playing([Reply::say("half ").and_hold(&gate).and_say("and whole")]);
     let home = Home::asking(&model, Wire::Responses);
-    home.configure(&format!(
-        "{}\n[ui]\nnotify = \"osc9\"\n",
-        quire_tests::home::provider(&model.base_url(), Wire::Responses)
-    ));
     let mut terminal = home.terminal(["go"]);
     terminal.shows("half");
     // The terminal says that the person has gone.
     terminal.types("\u{1b}[O");
-    // What is told of the end needs the configuration, which is asked for now; more than one end tells
-    // for certain that it has arrived.
     gate.open();
     terminal.shows("half and whole");
+    // Nothing tells which terminal this is, so it rings.
     terminal.is_sent("\u{7}");
     terminal.types(CTRL_D);
     assert_eq!(terminal.finish(), 0);

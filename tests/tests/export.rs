@@ -301,6 +301,21 @@ fn imported(
 }
 
 #[test]
+fn a_deleted_session_comes_back_under_another_name_and_stays() {
+    let model = MockModel::playing([Reply::say("hello")]);
+    let home = Home::asking(&model, Wire::Responses);
+    ok(home.quire(["exec", "good day"]).run());
+    let id = Rpc::connect(&home).session("@last").id;
+    let file = ok(home.quire(["export", &id]).run());
+    ok(home.quire(["delete", &id]).run());
+    let copy = ok(import(&home, &file)).trim().to_owned();
+    // A deletion that the disk lost is made again at the next start: this is none.
+    assert_ne!(copy, id);
+    home.kill_daemon();
+    assert!(ok(home.quire(["logs", &copy]).run()).contains("hello"));
+}
+
+#[test]
 fn what_is_damaged_or_no_export_is_told_by_sentence_and_code() {
     let model = MockModel::playing([Reply::say("hello")]);
     let home = Home::asking(&model, Wire::Responses);

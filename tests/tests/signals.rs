@@ -64,7 +64,7 @@ fn a_signal_in_mid_command_ends_the_daemon_and_neither_command_nor_turn() {
         wait::until("the command", || home.work().join("runs").exists());
         end(daemon, signal);
         assert!(log(&home).contains(name), "{name} is not in the log");
-        assert!(!home.record().is_some(), "{name}: the record is left");
+        assert!(home.record().is_none(), "{name}: the record is left");
         let left = home.processes();
         assert!(!left.is_empty(), "{name}: the command died as well");
         check_goes_on(&home, name);

@@ -1,6 +1,9 @@
 //! Remove a session for good.
 
+use std::cell::Cell;
+
 use quire_proto::v1::SessionServiceDeleteRequest;
+use tonic::Code;
 
 use super::{Done, find_session, request_id};
 use crate::{context::Context, link::Link};
@@ -26,7 +29,16 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         request_id: request_id(),
         session: session.id,
     };
-    link.call(async |connection| connection.sessions().delete(request.clone()).await)
-        .await?;
-    Ok(())
+    let again = Cell::new(false);
+    link.call(
+        async |connection| match connection.sessions().delete(request.clone()).await {
+            // The daemon that died under the first try had done it.
+            Err(status) if status.code() == Code::NotFound && again.get() => Ok(()),
+            answer => {
+                again.set(true);
+                answer.map(drop)
+            }
+        },
+    )
+    .await
 }

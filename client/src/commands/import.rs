@@ -31,7 +31,7 @@ const AHEAD: usize = 4;
 /// Make a session of what `quire export` wrote, and print its id.
 ///
 /// The session works in this directory from now on, with the rights a new session would have here; what
-/// the file says of either is not believed. It keeps its id unless a session here has it, and its model
+/// the file says of either is not believed. It keeps its id unless a session here has or had it, and its model
 /// if that can be asked here. Nothing goes on by itself: a turn that ran is ended as interrupted, queued
 /// prompts are taken out, jobs are not followed. What only the files of its jobs held is not taken over.
 #[derive(Debug, clap::Args)]

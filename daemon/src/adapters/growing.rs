@@ -51,7 +51,8 @@ impl Growing {
     ///
     /// # Errors
     ///
-    /// What the file system says; then the bytes are not kept and must not be shown.
+    /// What the file system says; then the bytes are not kept and must not be shown. The same may be
+    /// appended again when there is room, if that is what was missing.
     pub fn append(&mut self, item: ItemId, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         self.record.clear();
@@ -218,6 +219,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::adapters::small_disk::SmallDisk;
 
     struct Scratch {
         root: tempfile::TempDir,
@@ -329,6 +331,31 @@ mod tests {
         growing.append(item(1), 4, b"three").unwrap();
         growing.append(item(1), 99, b"lost").unwrap();
         assert_eq!(scratch.recovered(), [(1, "one three".to_owned())]);
+    }
+
+    #[test]
+    fn on_a_full_disk_nothing_torn_is_followed_by_later_text() {
+        let Some(disk) = SmallDisk::new(256) else {
+            return;
+        };
+        let session = SessionId::random();
+        let mut growing = Growing::open(disk.path(), &session);
+        let (mut offset, piece) = (0, [b'x'; 5_000]);
+        disk.fill();
+        disk.empty();
+        let error = loop {
+            match growing.append(item(1), offset, &piece) {
+                Ok(()) => offset += piece.len() as u64,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(offset > 0);
+        let recovered = || Growing::open(disk.path(), &session).recover().unwrap();
+        assert_eq!(recovered(), [(item(1), vec![b'x'; offset as usize])]);
+        growing.clear().unwrap();
+        growing.append(item(2), 0, &piece).unwrap();
+        assert_eq!(recovered(), [(item(2), piece.to_vec())]);
     }
 
     #[test]

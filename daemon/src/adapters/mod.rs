@@ -12,6 +12,8 @@ pub mod model;
 pub mod models;
 pub mod notify;
 pub mod rules;
+#[cfg(test)]
+pub(crate) mod small_disk;
 pub mod small_file;
 pub mod store;
 pub mod tools;

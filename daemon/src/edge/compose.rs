@@ -99,13 +99,14 @@ async fn adopt(jobs: &Jobs, store: &Store) {
 }
 
 /// The sessions of what was found that there still are. `None` when the store can't tell: it does not
-/// answer, or it is empty and may be a new one in place of one that was damaged.
+/// answer, or it took the place of one that was damaged, so that sessions may be missing.
 async fn sessions_of(walk: &Walk, store: &Store) -> Option<HashSet<SessionId>> {
     let any = Listing {
         include_archived: true,
         ..Listing::newest(1)
     };
-    if store.sessions(any).await.ok()?.is_empty() {
+    let incomplete = store.health().borrow().may_lack_sessions();
+    if incomplete || store.sessions(any).await.ok()?.is_empty() {
         return None;
     }
     let mut known = HashSet::new();

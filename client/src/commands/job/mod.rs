@@ -31,6 +31,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 
+/// Where to see whether a job was reached.
+const LOOK: &str = "see `quire job logs`";
+
 /// Most bytes written in one call.
 const WRITE_MAX: usize = 1 << 20;
 
@@ -217,10 +220,10 @@ async fn write(link: &mut Link, job: &Job, data: Vec<u8>, close: bool) -> Done {
             data: piece.to_vec(),
             close: close && number + 1 == pieces.len(),
         };
-        link.call(async |connection| {
-            let written = connection.jobs().write(request.clone()).await;
-            written.map_err(about_job)
-        })
+        link.call_once(
+            async |connection| connection.jobs().write(request).await.map_err(about_job),
+            LOOK,
+        )
         .await?;
     }
     Ok(())
@@ -232,15 +235,15 @@ async fn send(link: &mut Link, job: &Job, signal: i32) -> Done {
         job: job.id.clone(),
         signal,
     };
-    link.call(async |connection| {
-        let signalled = connection.jobs().signal(request.clone()).await;
-        signalled.map_err(about_job)
-    })
+    link.call_once(
+        async |connection| connection.jobs().signal(request).await.map_err(about_job),
+        LOOK,
+    )
     .await?;
     Ok(())
 }
 
-/// As [`send`]; a job that has ended by now is as good.
+/// Ends a job by a signal, which may come twice. One that has ended by now is as good.
 async fn end_by(link: &mut Link, job: &Job, signal: i32) -> Done {
     let request = JobServiceSignalRequest {
         request_id: request_id(),

@@ -1,19 +1,27 @@
 //! Why the store did not do what it was asked.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use quire_proto::id::SessionId;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
+
+use super::reserve::is_want_of_room;
 
 /// Why the store did not do what it was asked. Cheap to clone: one failed commit answers a whole
 /// group of writes.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no room. Nothing of the write was kept; the same write may succeed later.
+    /// There is no room. Nothing of the write was kept; the same write may be tried again, see
+    /// [`Store::wait_for_room`](super::Store::wait_for_room).
     #[error("the disk is full: free some space, then go on")]
     Full,
-    /// The disk or the file system failed. Whether the write survived is not known, so the store
-    /// takes no further writes: start the daemon again to find out what is there.
+    /// The disk or the file system failed, and no new file could be made in place of the old one.
+    /// Nothing of the write is there for this daemon; the same write may be tried again, which tries to
+    /// make that file, but the next daemon may find it written all the same.
     #[error("the event store cannot be written or read")]
     Io(#[source] Arc<rusqlite::Error>),
     /// The database's file or directory cannot be used at all.
@@ -80,7 +88,36 @@ impl StoreError {
         }
     }
 
-    /// True when no later write can succeed in this process.
+    /// What the system said of the file at `path`.
+    pub(super) fn of_file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        |source| {
+            if is_want_of_room(&source) {
+                return Self::Full;
+            }
+            Self::Unusable {
+                path: path.to_owned(),
+                source: Arc::new(source),
+            }
+        }
+    }
+
+    /// True when what is in the file hinders, and not the writing of it.
+    pub(super) fn is_of_content(&self) -> bool {
+        match self {
+            Self::Corrupt(_) | Self::Damaged { .. } => true,
+            Self::Io(source) => source.sqlite_error().is_some_and(|error| {
+                matches!(
+                    error.extended_code,
+                    ffi::SQLITE_IOERR_READ
+                        | ffi::SQLITE_IOERR_SHORT_READ
+                        | ffi::SQLITE_IOERR_CORRUPTFS
+                )
+            }),
+            _ => false,
+        }
+    }
+
+    /// True when the file must not be written any more.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Corrupt(_))
     }

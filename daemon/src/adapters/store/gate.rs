@@ -82,24 +82,27 @@ impl Log {
     }
 
     /// Empties it if nobody reads just now; false if not.
-    pub(super) fn settle(&self, on: &Connection) -> Result<bool, StoreError> {
+    pub(super) fn settle(&mut self, on: &Connection) -> Result<bool, StoreError> {
         self.gate.try_shut().map_or(Ok(false), |_shut| empty(on))
     }
 
     /// Empties it. Reads of this process end first; false when another process reads.
-    pub(super) fn empty(&self, on: &Connection) -> Result<bool, StoreError> {
+    pub(super) fn empty(&mut self, on: &Connection) -> Result<bool, StoreError> {
         let _shut = self.gate.shut();
         empty(on)
     }
 
-    /// Empties it if it has grown large.
-    pub(super) fn bound(&mut self, on: &Connection) -> Result<(), StoreError> {
+    /// Moves what no reader hinders into the database; empties it if it has grown large.
+    pub(super) fn pass_on(&mut self, on: &Connection) -> Result<bool, StoreError> {
+        on.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         let size = fs::metadata(&self.path).map_or(0, |log| log.len());
-        if size >= self.limit {
-            // Another process that reads for long must not make every commit try.
-            self.limit = if self.empty(on)? { 0 } else { size } + LOG_MAX;
+        if size < self.limit {
+            return Ok(false);
         }
-        Ok(())
+        let emptied = self.empty(on)?;
+        // Another process that reads for long must not make every commit try.
+        self.limit = if emptied { 0 } else { size } + LOG_MAX;
+        Ok(emptied)
     }
 }
 

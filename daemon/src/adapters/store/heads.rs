@@ -74,7 +74,8 @@ impl Contents {
         }
     }
 
-    fn of(bytes: &[u8]) -> Self {
+    /// Reads what a file has.
+    pub(super) fn of(bytes: &[u8]) -> Self {
         let (records, torn) = bytes.as_chunks::<RECORD>();
         let mut contents = Self {
             damaged: !torn.is_empty(),

@@ -7,20 +7,30 @@
 //! knows.
 //!
 //! SQLite misses most flipped bits, and a lost or flipped write-ahead log silently becomes a shorter
-//! history. So events have their [`chain`], rows of sessions a [checksum](row), and where each log ends is
-//! kept [outside](heads) too. The three are compared [when the store opens](opening), by each read, and
+//! history. So events have their `chain`, rows of sessions a checksum (`row`), and where each log ends is
+//! kept outside (`heads`) too. The three are compared when the store opens (`opening`), by each read, and
 //! for all of it by [`Store::verify`].
+//!
+//! What becomes of a full disk and of a failed one is told in `ground` and `refound`, of a database that
+//! is not whole in `aside` and `salvage`.
 
+mod aside;
 mod chain;
 mod damage;
 mod deletion;
 mod error;
 mod gate;
+mod ground;
 mod heads;
+mod health;
 mod opening;
+mod pages;
 mod reader;
+mod refound;
 mod replay;
+mod reserve;
 mod row;
+mod salvage;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -28,9 +38,11 @@ mod verify;
 mod writer;
 
 use std::{
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use prost::Message as _;
@@ -38,13 +50,18 @@ use quire_proto::{
     id::{RequestId, SessionId},
     v1,
 };
-use rusqlite::Transaction;
-use tokio::sync::{Semaphore, oneshot};
+use rusqlite::{Connection, Transaction};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use damage::Damage;
 pub use error::StoreError;
 use gate::{Gate, Log};
+use ground::Ground;
+pub use health::Health;
+use health::{Teller, Trouble};
+use opening::Found;
 use reader::Readers;
+use reserve::{Reserve, is_want_of_room};
 use row::Row;
 pub use verify::{Finding, Pace, verify_file};
 use writer::{Bodies, Message, Pending, Write, Writer};
@@ -52,19 +69,24 @@ use writer::{Bodies, Message, Pending, Write, Writer};
 /// Writes that may wait for the thread; the next one waits to be let in.
 const WAITING: usize = 256;
 
+/// How long an opening store waits for what is salvaged of a damaged database; then that goes on beside the
+/// work.
+const SALVAGE: Duration = Duration::from_secs(1);
+
 /// The store. Clones share one database; it closes when the last is dropped.
 #[derive(Clone)]
 pub struct Store {
     writer: mpsc::Sender<Message>,
     waiting: Arc<Semaphore>,
     readers: Arc<Readers>,
+    teller: Teller,
 }
 
-/// A store that was opened.
+/// A store that was opened, and what people should know of how it was found.
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// What was damaged or lost, one sentence each with the session and the seq.
+    /// What was damaged or lost or is wanting, one sentence each.
     pub notices: Vec<String>,
 }
 
@@ -122,35 +144,76 @@ impl Listing {
 impl Store {
     /// Opens the database at `path`, making it if there is none; its directory must exist. An older
     /// schema is copied beside it and brought forward. What was damaged or lost is told, and made good where
-    /// that can be. Blocks for milliseconds.
+    /// that can be; a database that is not whole is moved aside. Blocks for milliseconds, and for a
+    /// second while much is salvaged.
     ///
     /// # Errors
     ///
     /// [`StoreError::Newer`], and then nothing was touched; [`StoreError::Unusable`],
-    /// [`StoreError::Corrupt`], [`StoreError::Full`] or [`StoreError::Io`].
+    /// [`StoreError::Full`] or [`StoreError::Io`].
     pub fn open(path: &Path) -> Result<Opened, StoreError> {
-        let mut connection = schema::open_writer(path)?;
-        let found = opening::examine(&mut connection, path)?;
+        let teller = Teller::new();
+        refound::finish(path).map_err(StoreError::of_file(path))?;
+        // Ends a move that was cut short, before there can be a new database.
+        let mut damaged = aside::unfinished(path).map_err(StoreError::of_file(path))?;
+        let mut whole = open_with_reserve(path, &teller)?;
+        let mut notices = std::mem::take(&mut whole.found.notices);
+        damaged.extend(whole.moved.take());
+        let store = Self::on(path, whole, teller)?;
+        if !damaged.is_empty() {
+            store.salvage(damaged).map_err(StoreError::of_file(path))?;
+        }
+        let health = store.health();
+        notices.extend(health.borrow().notices().map(String::from));
+        Ok(Opened { store, notices })
+    }
+
+    /// Starts the thread that writes.
+    fn on(path: &Path, whole: Whole, teller: Teller) -> Result<Self, StoreError> {
+        let Whole {
+            connection, found, ..
+        } = whole;
         let gate = Arc::new(Gate::default());
         let log = Log::new(path, Arc::clone(&gate));
+        let readers = Readers::new(path, gate, Damage::new(found.damaged));
+        let ground = Ground::new(path.to_owned(), Arc::clone(&readers), teller.clone());
         let (writer, inbox) = mpsc::channel();
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, inbox, log, found.heads).run())
+            .spawn(move || Writer::new(connection, ground, inbox, log, found.heads).run())
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),
             })?;
-        let store = Self {
+        Ok(Self {
             writer,
             waiting: Arc::new(Semaphore::new(WAITING)),
-            readers: Readers::new(path, gate, Damage::new(found.damaged)),
-        };
-        Ok(Opened {
-            store,
-            notices: found.notices,
+            readers,
+            teller,
         })
+    }
+
+    /// Waits a moment for the salvage, so that what it brings back soon is there from the start.
+    fn salvage(&self, damaged: Vec<PathBuf>) -> io::Result<()> {
+        self.teller.salvages();
+        let done = salvage::begin(damaged, self.writer.clone(), self.teller.clone())?;
+        let _goes_on = done.recv_timeout(SALVAGE);
+        Ok(())
+    }
+
+    /// How the store is, now and as it changes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.teller.listen()
+    }
+
+    /// Returns when there is room: at once, or within about a second of some being made. Then what was
+    /// refused with [`StoreError::Full`] may be tried again.
+    pub async fn wait_for_room(&self) {
+        let mut health = self.health();
+        // The sender is as old as the store.
+        let _closed = health.wait_for(Health::has_room).await;
     }
 
     /// Adds events to a session's log. Returns after the commit; dropping the future does not take
@@ -159,15 +222,18 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::OutOfOrder`] and [`StoreError::Missing`] when the caller's picture is wrong,
-    /// [`StoreError::Full`] when it may be tried again, [`StoreError::Io`], [`StoreError::Corrupt`] or
-    /// [`StoreError::Closed`] when it may not.
+    /// [`StoreError::Full`] and [`StoreError::Io`] when it may be tried again,
+    /// [`StoreError::Corrupt`] or [`StoreError::Closed`] when it may not.
     pub async fn append(&self, append: Append) -> Result<(), StoreError> {
         let write = Write::Append {
             bodies: bodies(&append.events),
             row: Row::of(&append.summary),
             session: append.session,
         };
-        self.write(write, append.durability).await.map(|_id| ())
+        let begins = append.begins;
+        self.write(write, append.durability, begins)
+            .await
+            .map(|_id| ())
     }
 
     /// Makes a session with its first events, as a barrier. Returns its id, or the id of the session
@@ -185,11 +251,11 @@ impl Store {
     ) -> Result<SessionId, StoreError> {
         let write = Write::Create {
             session,
-            request: request.as_str().to_owned(),
+            request: Some(request.as_str().to_owned()),
             bodies: bodies(events),
             row: Row::of(summary),
         };
-        self.write(write, Durability::Barrier).await
+        self.write(write, Durability::Barrier, true).await
     }
 
     /// Removes a session and its log, as a barrier, also a damaged one. Returns the id of the session that
@@ -207,7 +273,7 @@ impl Store {
             session: session.clone(),
             request: request.clone(),
         };
-        let removed = self.write(write, Durability::Barrier).await?;
+        let removed = self.write(write, Durability::Barrier, false).await?;
         self.readers.damage().forget(&removed);
         Ok(removed)
     }
@@ -320,7 +386,12 @@ impl Store {
         Ok(sessions)
     }
 
-    async fn write(&self, write: Write, durability: Durability) -> Result<SessionId, StoreError> {
+    async fn write(
+        &self,
+        write: Write,
+        durability: Durability,
+        begins: bool,
+    ) -> Result<SessionId, StoreError> {
         let permit = Arc::clone(&self.waiting)
             .acquire_owned()
             .await
@@ -329,6 +400,7 @@ impl Store {
         let pending = Pending {
             write,
             durability,
+            begins,
             reply,
             permit,
         };
@@ -336,6 +408,68 @@ impl Store {
             .send(Message::Write(Box::new(pending)))
             .map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// A database that is whole as far as can be told at once.
+struct Whole {
+    connection: Connection,
+    found: Found,
+    /// What was moved aside for it.
+    moved: Option<PathBuf>,
+}
+
+impl Whole {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = || {
+            let mut connection = schema::open_writer(path)?;
+            schema::look_through(&connection)?;
+            let found = opening::examine(&mut connection, path)?;
+            let moved = None;
+            Ok(Self {
+                connection,
+                found,
+                moved,
+            })
+        };
+        opened().map_err(schema::lacks_tables)
+    }
+
+    /// Moves aside what is not whole, and begins anew.
+    fn open_or_begin(path: &Path, teller: &Teller) -> Result<Self, StoreError> {
+        if !aside::is_condemned(path) {
+            match Self::open(path) {
+                Err(StoreError::Corrupt(error)) => tracing::error!(?error, "not whole"),
+                result => return result,
+            }
+        }
+        let moved = aside::move_aside(path).map_err(StoreError::of_file(path))?;
+        let sentence = format!(
+            "the event store was damaged and moved to `{}`: what can be read is being salvaged",
+            moved.display()
+        );
+        teller.tell(Trouble::Salvage, sentence);
+        let moved = Some(moved);
+        Ok(Self {
+            moved,
+            ..Self::open(path)?
+        })
+    }
+}
+
+/// Opens in the room of the reserve if need be: on a full disk what is there can be read.
+fn open_with_reserve(path: &Path, teller: &Teller) -> Result<Whole, StoreError> {
+    let mut reserve = Reserve::beside(path);
+    match Whole::open_or_begin(path, teller) {
+        Err(StoreError::Full | StoreError::Io(_)) if reserve.is_held() => {
+            reserve.give_up();
+            Whole::open_or_begin(path, teller)
+        }
+        // A new database, or its shared memory; SQLite's codes do not always tell.
+        Err(StoreError::Io(_)) if reserve.make().is_err_and(|error| is_want_of_room(&error)) => {
+            Err(StoreError::Full)
+        }
+        result => result,
     }
 }
 

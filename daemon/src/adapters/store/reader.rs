@@ -6,7 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prost::Message as _;
@@ -37,17 +37,25 @@ const FOUND: u32 = 20;
 /// A few connections, opened when first needed.
 pub(super) struct Readers {
     path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    pool: Mutex<Pool>,
     turns: Semaphore,
     gate: Arc<Gate>,
     damage: Damage,
+}
+
+/// What can be read through.
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    /// Why there is nothing at the path to be read: the file could not be replaced whole.
+    closed: Option<StoreError>,
 }
 
 impl Readers {
     pub(super) fn new(path: &Path, gate: Arc<Gate>, damage: Damage) -> Arc<Self> {
         Arc::new(Self {
             path: path.to_owned(),
-            idle: Mutex::new(Vec::new()),
+            pool: Mutex::default(),
             turns: Semaphore::new(CONNECTIONS),
             gate,
             damage,
@@ -90,7 +98,21 @@ impl Readers {
     /// No read starts after this, and idle connections are gone, so that the writer is the last.
     pub(super) fn close(&self) {
         self.turns.close();
-        self.idle().clear();
+        self.pool().idle.clear();
+    }
+
+    /// Lets `replace` put another file in the place of the database, while nobody reads. After an error
+    /// nothing can be read until another replacement succeeds.
+    pub(super) fn replace<T>(
+        &self,
+        replace: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let _shut = self.gate.shut();
+        let mut pool = self.pool();
+        pool.idle.clear();
+        let replaced = replace();
+        pool.closed = replaced.as_ref().err().cloned();
+        replaced
     }
 
     fn read_here<T>(
@@ -98,21 +120,28 @@ impl Readers {
         query: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _inside = self.gate.pass();
-        let idle = self.idle().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => schema::open_reader(&self.path)?,
-        };
+        let mut connection = self.take()?;
         let result = query(&connection.transaction()?);
         // A connection that met a failure may have cached it.
         if !self.turns.is_closed() && !matches!(&result, Err(error) if error.is_final()) {
-            self.idle().push(connection);
+            self.pool().idle.push(connection);
         }
         result
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&self) -> Result<Connection, StoreError> {
+        let mut pool = self.pool();
+        if let Some(error) = &pool.closed {
+            return Err(error.clone());
+        }
+        match pool.idle.pop() {
+            Some(connection) => Ok(connection),
+            None => schema::open_reader(&self.path),
+        }
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

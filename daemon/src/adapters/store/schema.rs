@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{StoreError, gate::BUSY, row};
 
@@ -75,7 +75,7 @@ fn open_with(path: &Path, steps: &[Step]) -> Result<Connection, StoreError> {
     connection.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-1024;
          PRAGMA journal_size_limit=1048576;
-         PRAGMA wal_autocheckpoint=256;",
+         PRAGMA wal_autocheckpoint=0;",
     )?;
     if (1..supported).contains(&found) {
         back_up(&connection, path, found)?;
@@ -91,6 +91,23 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     configure(&connection)?;
     connection.execute_batch("PRAGMA cache_size=-512")?;
     Ok(connection)
+}
+
+/// Makes sure that all tables are there.
+pub(super) fn look_through(connection: &Connection) -> Result<(), StoreError> {
+    connection.prepare("SELECT session, seq, body, chain FROM events")?;
+    connection.prepare("SELECT request, session, time_ms FROM deletions")?;
+    Ok(())
+}
+
+/// A table that is missing, although the schema's number says that it is there, is damage.
+pub(super) fn lacks_tables(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Io(source) if source.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            StoreError::Corrupt(source)
+        }
+        other => other,
+    }
 }
 
 fn configure(connection: &Connection) -> Result<(), StoreError> {

@@ -12,24 +12,24 @@ mod log;
 mod migration;
 mod rot;
 
-struct Scratch {
-    directory: tempfile::TempDir,
-    store: Store,
+pub(super) struct Scratch {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) store: Store,
 }
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = open(&directory.path().join("quire.db"));
         Self { directory, store }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("quire.db")
     }
 
     /// Makes a session with one event.
-    async fn session(&self, summary: v1::Session) -> SessionId {
+    pub(super) async fn session(&self, summary: v1::Session) -> SessionId {
         let id = SessionId::random();
         let summary = v1::Session {
             id: id.to_string(),
@@ -44,7 +44,7 @@ impl Scratch {
     }
 }
 
-fn event(seq: u64) -> v1::Event {
+pub(super) fn event(seq: u64) -> v1::Event {
     let body = Body::TurnSuspended(v1::TurnSuspended {
         turn: seq,
         reason: format!("event {seq}"),
@@ -58,7 +58,7 @@ fn event(seq: u64) -> v1::Event {
     }
 }
 
-fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -> Append {
+pub(super) fn append(session: &SessionId, seqs: impl IntoIterator<Item = u64>) -> Append {
     Append {
         session: session.clone(),
         events: seqs.into_iter().map(event).collect(),
@@ -78,7 +78,18 @@ fn open(path: &Path) -> Store {
     store
 }
 
-async fn seqs(store: &Store, session: &SessionId, after: u64, limit: u32) -> Vec<u64> {
+/// What a store is made of that has just been opened.
+pub(super) fn whole(path: &Path, mut connection: Connection) -> Whole {
+    let found = opening::examine(&mut connection, path).unwrap();
+    let moved = None;
+    Whole {
+        connection,
+        found,
+        moved,
+    }
+}
+
+pub(super) async fn seqs(store: &Store, session: &SessionId, after: u64, limit: u32) -> Vec<u64> {
     let events = store.events(session, after, limit).await.unwrap();
     events.iter().map(|event| event.seq).collect()
 }
@@ -330,7 +341,7 @@ async fn a_closed_store_is_one_small_file_and_says_so() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["heads", "quire.db"]);
+    assert_eq!(names, ["heads", "quire.db", "reserve"]);
     let size = fs::metadata(scratch.path()).unwrap().len();
     assert!(size < 64 << 10, "{size} bytes for 300 small events");
     assert!(matches!(
@@ -397,21 +408,13 @@ async fn a_history_made_shorter_or_swapped_is_damage() {
 async fn a_full_disk_refuses_the_write_and_goes_on_when_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("quire.db");
-    let mut connection = schema::open_writer(&path).unwrap();
+    let connection = schema::open_writer(&path).unwrap();
     // SQLite answers as it does for a full disk.
     connection
         .execute_batch("PRAGMA max_page_count=20")
         .unwrap();
-    let (writer, inbox) = mpsc::channel();
-    let found = opening::examine(&mut connection, &path).unwrap();
-    let gate = Arc::new(Gate::default());
-    let log = Log::new(&path, Arc::clone(&gate));
-    let thread = thread::spawn(move || Writer::new(connection, inbox, log, found.heads).run());
-    let store = Store {
-        writer,
-        waiting: Arc::new(Semaphore::new(WAITING)),
-        readers: Readers::new(&path, gate, Damage::default()),
-    };
+    let whole = whole(&path, connection);
+    let store = Store::on(&path, whole, Teller::new()).unwrap();
     let scratch = Scratch { directory, store };
     let id = scratch.session(v1::Session::default()).await;
     let mut large = append(&id, [2]);
@@ -424,5 +427,4 @@ async fn a_full_disk_refuses_the_write_and_goes_on_when_there_is_room() {
     scratch.store.append(append(&id, [2])).await.unwrap();
     assert_eq!(seqs(&scratch.store, &id, 0, 9).await, [1, 2]);
     scratch.store.close().await.unwrap();
-    thread.join().unwrap();
 }

@@ -1,8 +1,7 @@
 //! The one thread that writes, in groups: whatever waits is one transaction and one commit.
 //!
 //! A write is checked against the session's newest event before any of its rows is written, so a
-//! refused write costs its group nothing. A failed commit fails the whole group. After a failure of
-//! the disk no more is written: a retried fsync reports success for pages the kernel has dropped.
+//! refused write costs its group nothing. What happens when a commit fails is told in [`ground`](super::ground).
 
 use std::{
     collections::HashMap,
@@ -17,13 +16,18 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::{
     Durability, StoreError, deletion,
     gate::Log,
+    ground::{Ground, LOOK},
     heads::{Heads, Known},
+    refound::End,
     replay::replay,
     row::{self, COLUMNS, Head, Read, Row},
 };
 
 /// How long nothing must be written before the write-ahead log is emptied.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// Pages in the write-ahead log after which they are moved into the database.
+const CHECKPOINT: usize = 256;
 
 /// Most writes in one transaction, so that the first of a burst does not wait for all of it.
 const GROUP: usize = 128;
@@ -33,12 +37,17 @@ pub(super) enum Message {
     Write(Box<Pending>),
     /// Empties the write-ahead log and ends the thread.
     Close(oneshot::Sender<Result<(), StoreError>>),
+    /// The next commits fail like so.
+    #[cfg(test)]
+    Fail(Vec<StoreError>),
 }
 
 /// A write that someone waits for.
 pub(super) struct Pending {
     pub(super) write: Write,
     pub(super) durability: Durability,
+    /// See [`Append::begins`](super::Append::begins).
+    pub(super) begins: bool,
     pub(super) reply: oneshot::Sender<Result<SessionId, StoreError>>,
     /// Held until the answer, which bounds how many wait.
     pub(super) permit: OwnedSemaphorePermit,
@@ -52,10 +61,11 @@ pub(super) enum Write {
         bodies: Bodies,
         row: Row,
     },
-    /// Answers with the id of the session that the request made, now or earlier.
+    /// Answers with the id of the session that the request made, now or earlier. One that was salvaged
+    /// may have no request.
     Create {
         session: SessionId,
-        request: String,
+        request: Option<String>,
         bodies: Bodies,
         row: Row,
     },
@@ -74,7 +84,8 @@ type Newest = HashMap<SessionId, Option<Head>>;
 
 /// State of the thread.
 pub(super) struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
+    pub(super) ground: Ground,
     inbox: Receiver<Message>,
     log: Log,
     /// As committed.
@@ -83,38 +94,44 @@ pub(super) struct Writer {
     heads: Heads,
     /// True when the write-ahead log may hold something.
     dirty: bool,
-    /// Why nothing is written any more.
-    failed: Option<StoreError>,
+    /// About how many pages were written to the write-ahead log since some were moved out of it.
+    written: usize,
+    #[cfg(test)]
+    faults: std::collections::VecDeque<StoreError>,
 }
 
 impl Writer {
     pub(super) fn new(
         connection: Connection,
+        ground: Ground,
         inbox: Receiver<Message>,
         log: Log,
         heads: Heads,
     ) -> Self {
         Self {
             connection,
+            ground,
             inbox,
             log,
             newest: Newest::new(),
             heads,
             // An earlier daemon may have been killed with a full log.
             dirty: true,
-            failed: None,
+            written: 0,
+            #[cfg(test)]
+            faults: std::collections::VecDeque::new(),
         }
     }
 
     /// Writes until it is told to close or nobody can ask any more.
     pub(super) fn run(mut self) {
         loop {
-            let message = if self.dirty {
-                self.inbox.recv_timeout(QUIET)
-            } else {
-                self.inbox
+            let message = match self.patience() {
+                Some(patience) => self.inbox.recv_timeout(patience),
+                None => self
+                    .inbox
                     .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected)
+                    .map_err(|_| RecvTimeoutError::Disconnected),
             };
             match message {
                 Ok(Message::Write(first)) => {
@@ -123,18 +140,27 @@ impl Writer {
                     }
                 }
                 Ok(Message::Close(reply)) => return self.close(reply),
-                Err(RecvTimeoutError::Timeout) => self.settle(),
+                #[cfg(test)]
+                Ok(Message::Fail(errors)) => self.faults.extend(errors),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.settle();
+                    self.ground.has_room(true);
+                }
                 Err(RecvTimeoutError::Disconnected) => return self.settle(),
             }
         }
     }
 
+    /// How long to wait before something is done that nobody asks for.
+    fn patience(&self) -> Option<Duration> {
+        let room = self.ground.is_full().then_some(LOOK);
+        if self.dirty { Some(QUIET) } else { room }
+    }
+
     fn close(mut self, reply: oneshot::Sender<Result<(), StoreError>>) {
-        if self.failed.is_none() {
-            let emptied = self.log.empty(&self.connection);
-            self.note_failure(emptied.err());
-        }
-        let result = self.failed.take().map_or(Ok(()), Err);
+        self.heads.keep([]);
+        self.checkpoint(Log::empty);
+        let result = self.ground.failure().cloned().map_or(Ok(()), Err);
         drop(self.connection);
         self.heads.close();
         let _nobody_waits = reply.send(result);
@@ -143,19 +169,30 @@ impl Writer {
     /// Moves the write-ahead log into the database and empties it, unless someone reads.
     fn settle(&mut self) {
         self.heads.keep([]);
-        if self.failed.is_none() && self.dirty {
-            let emptied = self.log.settle(&self.connection);
-            self.dirty = matches!(emptied, Ok(false));
-            self.note_failure(emptied.err());
-        } else {
-            self.dirty = false;
+        if self.dirty {
+            self.dirty = !self.checkpoint(Log::settle);
         }
     }
 
-    fn note_failure(&mut self, error: Option<StoreError>) {
-        if let Some(error) = error.filter(StoreError::is_final) {
-            tracing::error!(?error, "the event store takes no more writes");
-            self.failed = Some(error);
+    /// Done here and not by SQLite after a commit, which would keep a failure to itself. False when there is
+    /// more to do.
+    fn checkpoint(
+        &mut self,
+        how: impl FnOnce(&mut Log, &Connection) -> Result<bool, StoreError>,
+    ) -> bool {
+        if self.ground.failure().is_some() {
+            return true;
+        }
+        self.written = 0;
+        let done = how(&mut self.log, &self.connection);
+        match done.map_err(|error| self.ground.judge(error)) {
+            Ok(done) => done,
+            Err(error) => {
+                if error.is_final() {
+                    self.fail(error);
+                }
+                true
+            }
         }
     }
 
@@ -167,27 +204,20 @@ impl Writer {
             match self.inbox.try_recv() {
                 Ok(Message::Write(pending)) => group.push(*pending),
                 Ok(Message::Close(reply)) => closing = Some(reply),
+                #[cfg(test)]
+                Ok(Message::Fail(errors)) => self.faults.extend(errors),
                 Err(_none_waits) => break,
             }
         }
-        let results = match &self.failed {
-            Some(error) => Err(error.clone()),
-            None => self.commit(&group),
-        };
-        match results {
-            Ok(results) => answer(group, results),
-            Err(error) => {
-                let results = vec![Err(error.clone()); group.len()];
-                if self.failed.is_none() {
-                    self.note_failure(Some(error));
-                }
-                answer(group, results);
-            }
+        let answers = self.carry_out(&group);
+        answer(group, answers);
+        if self.written > CHECKPOINT {
+            self.checkpoint(Log::pass_on);
         }
         closing
     }
 
-    fn commit(&mut self, group: &[Pending]) -> Result<Vec<Answer>, StoreError> {
+    pub(super) fn commit(&mut self, group: &[&Pending]) -> Result<Vec<Answer>, StoreError> {
         self.dirty = true;
         let barrier = group
             .iter()
@@ -210,21 +240,46 @@ impl Writer {
                 Err(error) if !is_refusal(&error) => return Err(error),
                 result => results.push(result),
             }
+            self.written += pending.write.pages();
         }
         let Staged {
             changed, written, ..
         } = heads;
+        #[cfg(test)]
+        if let Some(error) = self.faults.pop_front() {
+            return Err(error);
+        }
         transaction.commit()?;
         self.newest.extend(changed);
         // Before the acknowledgement: what a client was told of must be missed if the disk loses it.
         self.heads.keep(written);
-        let bounded = self.log.bound(&self.connection);
-        self.note_failure(bounded.err());
         Ok(results)
+    }
+
+    /// Where the logs end that were written to or looked at, as committed.
+    pub(super) fn ends(&self) -> impl Iterator<Item = End<'_>> {
+        let end = |head: &Head| (head.seq, head.chain);
+        self.newest
+            .iter()
+            .map(move |(session, head)| (session, head.as_ref().map(end)))
     }
 }
 
-type Answer = Result<SessionId, StoreError>;
+impl Write {
+    /// About how many pages it writes: the events, their places in the tree, the session.
+    fn pages(&self) -> usize {
+        let bytes: usize = match self {
+            Self::Append { bodies, .. } | Self::Create { bodies, .. } => {
+                bodies.iter().map(|(_, body)| body.len()).sum()
+            }
+            Self::Delete { .. } => 0,
+        };
+        4 + bytes / 4096
+    }
+}
+
+/// What one write of a group comes to.
+pub(super) type Answer = Result<SessionId, StoreError>;
 
 /// Frees each permit only with its answer.
 fn answer(group: Vec<Pending>, results: Vec<Answer>) {
@@ -304,13 +359,19 @@ fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer 
             bodies,
             row,
         } => {
-            if let Some(existing) = made_by(on, request)? {
+            if let Some(request) = request
+                && let Some(existing) = made_by(on, request)?
+            {
                 return Ok(existing);
+            }
+            // Ids are never used again, so only a salvage can bring back what was deleted since.
+            if deletion::was_deleted(on, session)? {
+                return Err(StoreError::Missing(session.clone()));
             }
             let taken = heads.get(on, session)?.map_or(0, |head| head.seq);
             check_order(session, taken, bodies)?;
-            let number = insert_session(on, session, request)?;
-            let empty = Head::empty(number, session, Some(request));
+            let number = insert_session(on, session, request.as_deref())?;
+            let empty = Head::empty(number, session, request.as_deref());
             let head = insert_events(on, session, empty, bodies)?;
             row.update(on, &head)?;
             heads.set(session, Some(head));
@@ -359,14 +420,14 @@ fn made_by(on: &Transaction<'_>, request: &str) -> Result<Option<SessionId>, Sto
 fn insert_session(
     on: &Transaction<'_>,
     session: &SessionId,
-    request: &str,
+    request: Option<&str>,
 ) -> Result<i64, StoreError> {
     on.prepare_cached(
         "INSERT INTO sessions(id, create_request, title, workspace, active_ms, archived,
                               unfinished, summary, head_seq, head_chain, sum)
          VALUES (?1, ?2, '', '', 0, 0, 0, x'', 0, x'', x'')",
     )?
-    .execute([session.as_str(), request])?;
+    .execute(params![session.as_str(), request])?;
     Ok(on.last_insert_rowid())
 }
 

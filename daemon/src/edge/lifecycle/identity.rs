@@ -164,18 +164,22 @@ fn random_hex<const N: usize>() -> Result<String, StartError> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a file that only this user can read, whole or not at all.
+/// Writes a file that only this user can read, whole or not at all: on a full disk the one that was
+/// there stays.
 fn write_whole(path: &Path, content: &[u8]) -> Result<(), StartError> {
+    let partial = path.with_added_extension("new");
     let write = || -> io::Result<()> {
-        let partial = path.with_added_extension("new");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         options.open(&partial)?.write_all(content)?;
         fs::rename(&partial, path)
     };
-    write().map_err(|source| StartError::Write {
-        path: path.to_owned(),
-        source,
+    write().map_err(|source| {
+        let _not_made = fs::remove_file(&partial);
+        StartError::Write {
+            path: path.to_owned(),
+            source,
+        }
     })
 }
 
@@ -197,6 +201,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::adapters::small_disk::SmallDisk;
 
     fn scratch() -> (tempfile::TempDir, Home) {
         let root = tempfile::tempdir().unwrap();
@@ -216,6 +221,28 @@ mod tests {
         assert!(home.record().unwrap().start_time > 0);
         drop(files);
         assert_eq!(fs::read_dir(home.daemon()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_files_as_they_were() {
+        let Some(disk) = SmallDisk::new(64) else {
+            return;
+        };
+        let home = Home::under(disk.path().to_owned()).unwrap();
+        fs::create_dir(home.daemon()).unwrap();
+        let files = Files::clear(&home);
+        let instance = Instance::new(Path::new("/run/quire.sock")).unwrap();
+        files.write_record(&instance).unwrap();
+        disk.fill();
+        let other = Instance::new(Path::new("/run/other.sock")).unwrap();
+        files.write_record(&other).unwrap_err();
+        assert_eq!(home.record().unwrap(), instance.record());
+        let names: Vec<_> = fs::read_dir(home.daemon()).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        disk.empty();
+        let token = files.write_token().unwrap();
+        files.keep(&other, &token).unwrap();
+        assert_eq!(home.record().unwrap(), other.record());
     }
 
     #[test]

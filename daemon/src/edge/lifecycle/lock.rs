@@ -100,11 +100,14 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// The pid is for people; nothing is decided by it.
+/// The pid is for people; nothing is decided by it, so a full disk may cost it.
 fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "{}", process::id())
+    match writeln!(file, "{}", process::id()) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        written => written,
+    }
 }
 
 fn read_pid(file: &mut File) -> u32 {

@@ -73,43 +73,72 @@ fn log_panics(mode: Mode) {
 /// what it tells of.
 struct Rotating {
     path: PathBuf,
-    file: File,
+    /// `None` while the disk is too full to have one.
+    file: Option<File>,
     size: u64,
     limit: u64,
 }
 
 impl Rotating {
+    /// # Errors
+    ///
+    /// Only those that will not go away by themselves.
     fn open(path: &Path, limit: u64) -> io::Result<Self> {
-        let file = append_to(path)?;
-        Ok(Self {
+        let mut log = Self {
             path: path.to_owned(),
-            size: file.metadata()?.len(),
-            file,
+            file: None,
+            size: 0,
             limit,
-        })
+        };
+        match log.reopen() {
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(error),
+            _opened_or_full => Ok(log),
+        }
     }
 
+    fn reopen(&mut self) -> io::Result<()> {
+        let file = append_to(&self.path)?;
+        self.size = file.metadata()?.len();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Nothing moves before there is a new file: on a full disk the old ones stay where they are.
     fn rotate(&mut self) -> io::Result<()> {
+        let next = self.path.with_added_extension("next");
+        let file = append_to(&next)?;
         let old = |number: u32| self.path.with_added_extension(number.to_string());
         for number in (1..OLD_FILES).rev() {
             let _absent = fs::rename(old(number), old(number + 1));
         }
-        fs::rename(&self.path, old(1))?;
-        self.file = append_to(&self.path)?;
+        // Someone may have removed it.
+        let _absent = fs::rename(&self.path, old(1));
+        fs::rename(&next, &self.path)?;
+        self.file = Some(file);
         self.size = 0;
+        Ok(())
+    }
+
+    fn keep(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.file.is_none() {
+            self.reopen()?;
+        }
+        if self.size >= self.limit
+            && let Err(error) = self.rotate()
+            && self.size >= 2 * self.limit
+        {
+            return Err(error);
+        }
+        if let Some(file) = &mut self.file {
+            self.size += file.write(line)? as u64;
+        }
         Ok(())
     }
 }
 
 impl Write for Rotating {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.size >= self.limit {
-            let _stays_large = self.rotate();
-        }
-        if let Ok(written) = self.file.write(line) {
-            self.size += written as u64;
-            return Ok(written);
-        }
+        let _lost = self.keep(line);
         Ok(line.len())
     }
 
@@ -126,6 +155,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::small_disk::SmallDisk;
 
     #[test]
     fn old_files_are_few_and_the_newest_lines_are_kept() {
@@ -145,6 +175,45 @@ mod tests {
         let read = |name| fs::read_to_string(directory.path().join(name)).unwrap();
         let newest = read("quired.log.1") + &read("quired.log");
         assert!(newest.ends_with("line 0098\nline 0099\n"), "{newest}");
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_nothing_else() {
+        let Some(disk) = SmallDisk::new(64) else {
+            return;
+        };
+        let path = disk.path().join("quired.log");
+        disk.fill();
+        let mut log = Rotating::open(&path, 8 << 10).unwrap();
+        for _ in 0..1_000 {
+            writeln!(log, "lost").unwrap();
+        }
+        disk.empty();
+        for number in 0..10_000 {
+            writeln!(log, "line {number:05}").unwrap();
+        }
+        disk.fill();
+        writeln!(log, "{}", "lost".repeat(2_000)).unwrap();
+        disk.empty();
+        writeln!(log, "newest").unwrap();
+        let read = fs::read_to_string(&path).unwrap();
+        assert!(read.ends_with("newest\n"), "{read}");
+        assert!(log.size <= 3 * log.limit);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_stops_growing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("quired.log");
+        let mut log = Rotating::open(&path, 100).unwrap();
+        // A directory in its way: no new file can be made.
+        fs::create_dir(path.with_added_extension("next")).unwrap();
+        for number in 0..1_000 {
+            writeln!(log, "line {number:04}").unwrap();
+        }
+        let size = fs::metadata(&path).unwrap().len();
+        assert!((200..300).contains(&size), "{size}");
+        assert!(!path.with_added_extension("1").exists());
     }
 
     #[test]

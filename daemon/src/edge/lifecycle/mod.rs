@@ -34,6 +34,7 @@ pub use identity::Instance;
 use identity::{Files, Token};
 use lock::Lock;
 pub use notices::Notices;
+use notices::follow;
 pub use peers::{Connections, Peer, peer};
 pub use routes::{Route, Routes};
 pub use shutdown::ShutdownHandle;
@@ -178,7 +179,13 @@ impl Opened {
         let shutdown = ShutdownHandle::new();
         shutdown.listen_to_signals().map_err(StartError::System)?;
         let files = Files::clear(&home);
-        let store::Opened { store, notices } = Store::open(&home.database())?;
+        let store::Opened {
+            store,
+            notices: found,
+        } = Store::open(&home.database())?;
+        let notices = Notices::default();
+        found.into_iter().for_each(|notice| notices.add(notice));
+        tokio::spawn(follow(store.health(), notices.clone(), shutdown.clone()));
         let socket = socket::listen(&home)?;
         let token = files.write_token()?;
         let start = Start {
@@ -187,11 +194,8 @@ impl Opened {
             store,
             shutdown,
             connections: Connections::default(),
-            notices: Notices::default(),
+            notices,
         };
-        notices
-            .into_iter()
-            .for_each(|notice| start.notices.add(notice));
         let served = open(start.clone()).await.map_err(StartError::Open)?;
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         Ok(Self {

@@ -2,6 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
+use super::ShutdownHandle;
+use crate::adapters::store::Health;
+
 /// Most sentences kept; a fault that comes again and again is told once, and others by the log.
 const MOST: usize = 20;
 
@@ -33,6 +38,31 @@ impl Notices {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// Tells what the store tells, for as long as it holds, until the store is gone. A store that only a new
+/// start can help ends the daemon: the clients start the next one.
+pub(super) async fn follow(
+    mut health: watch::Receiver<Health>,
+    notices: Notices,
+    shutdown: ShutdownHandle,
+) {
+    let mut told: Vec<String> = Vec::new();
+    loop {
+        let now = health.borrow_and_update().clone();
+        let holds: Vec<String> = now.notices().map(String::from).collect();
+        for over in told.iter().filter(|sentence| !holds.contains(sentence)) {
+            notices.remove(over);
+        }
+        holds.iter().for_each(|sentence| notices.add(sentence));
+        told = holds;
+        if now.is_condemned() {
+            shutdown.drain("the event store is damaged");
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -322,7 +322,7 @@ mod tests {
             (
                 "",
                 "x = 1",
-                "/w/.quire/config.toml:1: unknown key `x`; known here: model, roles, providers, policy, agents, mcp_servers, daemon, limits, ui\n",
+                "/w/.quire/config.toml:1: unknown key `x`; known here: model, roles, providers, policy, agents, mcp_servers, daemon, jobs, notify, limits, ui\n",
             ),
             (
                 "model = \"opnai/x\"",

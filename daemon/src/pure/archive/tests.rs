@@ -48,7 +48,6 @@ fn kinds() -> Vec<Kind> {
         access: Some(access),
         intent: Some(v1::Intent {
             job_id: "bcdfghjkmnpq".into(),
-            write_id: "w1".into(),
             files: vec![v1::FileIntent {
                 path: "/x".into(),
                 before: vec![0, 255],

@@ -132,7 +132,7 @@ impl Turn {
         if again && transcript.deaths() + 1 >= MAX_DEATHS {
             let reason = format!(
                 "the daemon ended {MAX_DEATHS} times in a row before anything came of the turn, so it is not \
-                 tried again by itself: go on with `quire send`, or with the key shown when attached"
+                 tried again by itself: go on with `quire send`, or with Enter in an attached terminal"
             );
             return self.suspend(&reason, false, effects);
         }

@@ -27,7 +27,9 @@ fn a_last_message_and_the_end_it_brings_are_written_together() {
     let lines = play.step(Input::Deltas(vec![text, Delta::MessageDone]));
     assert_eq!(lines, ["started 2 message ``", "grow 2 Hello"]);
     let transcript = play.transcript.clone();
-    let effects = play.turn.step(&transcript, 2, Input::Deltas(vec![ended()]));
+    let effects = play
+        .turn
+        .step(&transcript, now(2), Input::Deltas(vec![ended()]));
     // What is appended with nothing between is one commit.
     let appends: Vec<_> = effects
         .iter()

@@ -67,6 +67,7 @@ async fn flip(commits: usize, which: fn(&mut Corpus) -> &mut Vec<u8>) -> Tally {
 async fn a_flipped_bit_of_the_database_is_never_silent() {
     // Nothing in the log, which would hide what is below it.
     let tally = flip(0, |corpus| &mut corpus.database).await;
+    eprintln!("{tally:?}");
     assert_eq!(tally.silent, [0; 0], "seeds of silent flips: {tally:?}");
     assert!(tally.mended > 0 && tally.told_by_reads > 0, "{tally:?}");
 }
@@ -75,6 +76,7 @@ async fn a_flipped_bit_of_the_database_is_never_silent() {
 async fn a_flipped_bit_of_the_log_is_never_silent() {
     // So much that part of it is in the database already.
     let tally = flip(150, |corpus| &mut corpus.log).await;
+    eprintln!("{tally:?}");
     assert_eq!(tally.silent, [0; 0], "seeds of silent flips: {tally:?}");
     assert!(tally.told_at_open > 0, "{tally:?}");
 }

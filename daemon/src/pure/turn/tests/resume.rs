@@ -62,6 +62,19 @@ fn the_third_daemon_in_a_row_that_dies_over_a_request_is_the_last() {
     }
     assert_eq!(play.take_over(&[]), ["suspended"]);
     assert_eq!(play.transcript.summary().state(), SessionState::Suspended);
+    let Some(Body::TurnSuspended(suspended)) = play.log.last().and_then(|last| last.body.as_ref())
+    else {
+        panic!("{:?}", play.log.last())
+    };
+    assert!(
+        suspended.reason.contains("`quire send`"),
+        "{}",
+        suspended.reason
+    );
+    assert!(
+        !suspended.wants_world,
+        "a client that comes back must not begin the loop again"
+    );
     for _ in 0..3 {
         assert!(play.take_over(&[]).is_empty(), "nothing is asked by itself");
     }
