@@ -126,6 +126,10 @@ impl Observed {
                     .to_owned()
             }
         };
+        let lost = match ended {
+            Some(Ended::Exit(record)) if self.trouble.is_none() => lost(record, self.offset),
+            _ => String::new(),
+        };
         let trouble = self
             .trouble
             .map(|trouble| format!("{trouble}\n"))
@@ -142,7 +146,7 @@ impl Observed {
         };
         let outcome = Outcome {
             status: status(ended).into(),
-            text: format!("{head}{trouble}{OUTPUT}{output}"),
+            text: format!("{head}{trouble}{lost}{OUTPUT}{output}"),
             exit_code: record.and_then(ExitRecord::status),
             wall_ms: record.map_or(self.began.elapsed().as_millis() as i64, |record| {
                 record.wall_ms as i64
@@ -167,6 +171,15 @@ fn status(ended: Option<&Ended>) -> OutcomeStatus {
         Some(Ended::Exit(record)) if record.status().is_some() => OutcomeStatus::Succeeded,
         Some(Ended::Exit(record)) if record.never_ran => OutcomeStatus::Failed,
         Some(Ended::Exit(_)) => OutcomeStatus::Unknown,
+    }
+}
+
+/// A line on what the command printed last and its keeper could not write down, after the `read` bytes
+/// that there are.
+fn lost(record: &ExitRecord, read: u64) -> String {
+    match record.output_bytes.saturating_sub(read) {
+        0 => String::new(),
+        bytes => format!("Its last {bytes} bytes of output were not kept: is the disk full?\n"),
     }
 }
 
