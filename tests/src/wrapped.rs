@@ -8,7 +8,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -131,6 +131,25 @@ impl Wrapped {
             let newest = starts.get(known..)?.last()?.clone();
             Living::hold(newest).filter(Living::lives)
         })
+    }
+
+    /// Kills the daemon that is not among the first `known` starts, some time after it is found to live.
+    /// One that ends by itself meanwhile, because another still had the lock, is no victim: then the
+    /// next is. Says how many starts are known now.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time.
+    #[must_use]
+    pub fn kill(&self, mut known: usize, after: Duration) -> usize {
+        loop {
+            let living = self.living(known);
+            known = self.starts().len();
+            wait::pass(after);
+            if living.kill() {
+                return known;
+            }
+        }
     }
 
     /// Waits for the start after the first `known`, and takes hold of it; it may have ended already.

@@ -77,14 +77,8 @@ fn kill_all_along(stage: &Stage, kills: usize, dice: &mut Dice) {
                 progress(view) >= due || view.turns_ended() > 0
             });
         }
-        let living = stage.wrapped.living(starts);
-        starts = stage.wrapped.starts().len();
-        wait::pass(dice.time(Duration::from_millis(if starting { 80 } else { 30 })));
-        let kind = if starting { "at its start" } else { "at work" };
-        assert!(
-            living.kill(),
-            "kill {nth} ({kind}) met a daemon that was dead"
-        );
+        let longest = Duration::from_millis(if starting { 80 } else { 30 });
+        starts = stage.wrapped.kill(starts, dice.time(longest));
         seen = progress(&stage.watchers[0].view());
     }
     assert_eq!(
@@ -234,10 +228,9 @@ fn no_file_is_torn_by_a_kill_in_the_middle_of_an_edit() {
         stage.watchers[0].until("the next edits to begin", |view| {
             begins_to_edit(view, file) || view.turns_ended() > 0
         });
-        let living = stage.wrapped.living(starts);
-        starts = stage.wrapped.starts().len();
-        wait::pass(dice.time(Duration::from_millis(10)));
-        assert!(living.kill(), "kill {nth} met a daemon that was dead");
+        starts = stage
+            .wrapped
+            .kill(starts, dice.time(Duration::from_millis(10)));
     }
     stage.watchers[0].until("the turn's end", |view| view.turns_ended() == 1);
     let told = edited(&stage.watchers[0].view().events);

@@ -11,7 +11,6 @@ use quire_tests::{
     model::{Gate, MockModel, Reply},
     stage::Stage,
     view::{View, items},
-    wait,
 };
 
 /// Kills in one streamed answer.
@@ -49,8 +48,6 @@ fn no_byte_of_a_stream_is_lost_or_shown_twice() {
     let mut shown = Vec::new();
     for nth in 0..kills {
         let answer = nth / IN_ONE_ANSWER;
-        let living = stage.wrapped.living(starts);
-        starts = stage.wrapped.starts().len();
         let word = format!("a{answer}w{} ", dice.below(WORDS));
         let watcher = &stage.watchers[dice.below(2)];
         let known = newest_item(&shown);
@@ -59,8 +56,9 @@ fn no_byte_of_a_stream_is_lost_or_shown_twice() {
             let mut growing = view.growing.range(known + 1..);
             growing.any(|(_, text)| String::from_utf8_lossy(text).contains(&word))
         });
-        wait::pass(dice.time(Duration::from_millis(10)));
-        assert!(living.kill(), "kill {nth} met a daemon that was dead");
+        starts = stage
+            .wrapped
+            .kill(starts, dice.time(Duration::from_millis(10)));
         shown.push(stage.watchers.each_ref().map(|one| one.view().growing));
         let last_kill_of_answer = nth % IN_ONE_ANSWER == IN_ONE_ANSWER - 1 || nth == kills - 1;
         if last_kill_of_answer && let Some(gate) = gates.get(answer) {
