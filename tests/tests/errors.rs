@@ -254,21 +254,6 @@ fn a_state_directory_that_is_none_is_told() {
 }
 
 #[test]
-fn a_socket_path_too_long_is_told() {
-    let home = Home::new();
-    let deep = home.root().join("d".repeat(120));
-    let invocation = home.quire(["exec", "go"]).env("QUIRE_HOME", &deep);
-    check_line(invocation, 8, "QUIRE_HOME");
-    assert_eq!(home.processes(), [], "a daemon is left");
-    let made: Vec<_> = fs::read_dir(&deep)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .collect();
-    assert!(made.is_empty(), "half-made: {made:?}");
-}
-
-#[test]
 fn a_relative_home_is_told() {
     let home = Home::new();
     let invocation = home.quire(["ps"]).env("QUIRE_HOME", "relative");
