@@ -166,6 +166,36 @@ fn text_that_was_shown_is_kept_when_the_daemon_dies() {
 }
 
 #[test]
+fn a_turn_whose_daemon_dies_three_times_for_nothing_waits_to_be_sent_on() {
+    let gate = Gate::closed();
+    let model = MockModel::playing([
+        Reply::default().and_hold(&gate).and_say("at last"),
+        Reply::say("and this too"),
+    ]);
+    let home = Home::asking(&model, Wire::Responses);
+    let run = home.quire(["exec", "go", "--detach"]).run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for death in 1..=3 {
+        let _ = model.wait_for_requests(death);
+        home.kill_daemon();
+        let started = home.quire(["daemon", "start"]).run();
+        assert_eq!(started.code, 0, "{}", started.stderr);
+    }
+    let waited = home.quire(["wait", "@last"]).run();
+    assert_eq!(waited.code, 1, "{waited:#?}");
+    assert!(waited.stderr.contains("suspended") && waited.stderr.contains("quire send"));
+    let renamed = home.quire(["rename", "@last", "another name"]).run();
+    assert_eq!(renamed.code, 0, "{}", renamed.stderr);
+    let ps = home.quire(["ps", "--json"]).run();
+    assert!(ps.stdout.contains("suspended"), "{}", ps.stdout);
+    assert_eq!(model.requests().len(), 3, "it was asked again unbidden");
+    gate.open();
+    let again = home.quire(["exec", "--session", "@last", "go on"]).run();
+    assert_eq!(again.code, 0, "{again:#?}");
+    assert!(again.stdout.contains("and this too"), "{again:#?}");
+}
+
+#[test]
 fn an_interrupt_kills_everything_the_command_started() {
     let tree = "sleep 98761 & (setsid sleep 98762 &) ; (trap '' TERM INT HUP; sleep 98763) & \
                 touch up; sleep 98764";

@@ -83,6 +83,15 @@ fn judge(session: &str, ended: &TurnServiceWaitResponse) -> Done {
             format!("session {session} waits for an approval: `quire approve {session}`"),
         ));
     }
+    if ended.suspended {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "session {session} is suspended ({}): `quire send {session}` goes on",
+                ended.error
+            ),
+        ));
+    }
     match Failure::of_stop(ended.stop_reason(), &ended.error, &ended.error_kind) {
         Some(failure) => Err(failure),
         None => Ok(()),

@@ -285,6 +285,9 @@ impl View {
             Body::TurnSuspended(suspended) => self.turn_suspended(suspended),
             Body::TurnEnded(ended) => self.turn_ended(event, ended),
             Body::SampleRetried(retried) => self.in_turn(retried.turn, |turn| {
+                // Sent on, if it was suspended.
+                turn.suspended = None;
+                turn.wants_world = false;
                 turn.retried = Some(retried.clone());
                 Change::TurnRetried
             }),

@@ -48,7 +48,7 @@ pub struct Transcript {
 /// What is known of the running turn besides its items.
 #[derive(Clone, Debug, Default)]
 struct Running {
-    suspended: bool,
+    suspended: Option<String>,
     interrupted: bool,
     /// Times in a row that the daemon ended while the turn waited for the model, and nothing came of it.
     deaths: u32,
@@ -148,14 +148,16 @@ impl Transcript {
                 self.summary.last_stop = StopReason::Unspecified.into();
                 self.running = Running::default();
             }
-            Body::TurnSuspended(_) => self.running.suspended = true,
+            Body::TurnSuspended(suspended) => {
+                self.running.suspended = Some(suspended.reason.clone());
+            }
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
                 self.summary.last_stop = ended.stop_reason;
-                self.running.suspended = false;
+                self.running.suspended = None;
             }
             // Sent on, if it was suspended.
-            Body::SampleRetried(_) => self.running.suspended = false,
+            Body::SampleRetried(_) => self.running.suspended = None,
             Body::SampleEnded(ended) => {
                 self.running.answers += 1;
                 let usage = ended.usage.unwrap_or_default();
@@ -258,7 +260,7 @@ impl Transcript {
     fn state(&self) -> SessionState {
         if self.summary.running_turn == 0 {
             SessionState::Idle
-        } else if self.running.suspended {
+        } else if self.is_suspended() {
             SessionState::Suspended
         } else if self.pending_approvals().next().is_some() {
             SessionState::NeedsApproval
@@ -306,7 +308,13 @@ impl Transcript {
     /// Whether the running turn waits to be sent on by a person.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
-        self.running.suspended
+        self.running.suspended.is_some()
+    }
+
+    /// Why the running turn waits to be sent on, if it does.
+    #[must_use]
+    pub fn suspension(&self) -> Option<&str> {
+        self.running.suspended.as_deref()
     }
 
     /// Whether the running turn is being interrupted.

@@ -269,11 +269,12 @@ impl Actor {
             self.carry_out(entries.map(Effect::append).collect(), NoRoom::Refuse)
                 .await?;
         }
+        self.stop_outlived();
+        // Whoever lends a world wants the turn to go on; who only renames it does not.
         if let Some(surroundings) = change.surroundings {
             self.surroundings = surroundings;
+            self.advance(Input::Continue).await?;
         }
-        self.stop_outlived();
-        self.advance(Input::Continue).await?;
         Ok(())
     }
 
@@ -317,8 +318,13 @@ impl Actor {
         if !resting || !self.dying.is_empty() {
             return;
         }
-        let (error, error_kind) = self.last_error.clone();
+        let suspended = self.transcript.suspension();
+        let (error, error_kind) = match suspended {
+            Some(reason) => (reason.to_owned(), String::new()),
+            None => self.last_error.clone(),
+        };
         let resting = Resting {
+            suspended: suspended.is_some(),
             turn: session.turns,
             stop_reason: StopReason::try_from(session.last_stop).unwrap_or_default(),
             needs_approval: session.pending_approvals > 0,

@@ -226,6 +226,8 @@ pub struct Resting {
     pub stop_reason: StopReason,
     /// Whether an approval is pending.
     pub needs_approval: bool,
+    /// Whether the turn waits to be sent on; `error` then says why.
+    pub suspended: bool,
     /// The newest failure, as in `TurnEnded`.
     pub error: String,
     /// Its kind, as in `TurnEnded`.

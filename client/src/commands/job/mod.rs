@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     cli,
+    connect::Connection,
     context::{self, Context},
     failure::{Exit, Failure},
     link::{Link, Watch},
@@ -276,17 +277,22 @@ async fn kill(link: &mut Link, job: Job) -> Result<Job, Failure> {
 
 /// Waits for the job's end; until then its session shows whether the daemon gets on.
 async fn wait(mut link: Link, job: Job, until: Option<Instant>) -> Result<Job, Failure> {
-    let session = find_session(&mut link, &job.session_id).await?;
-    let mut watch = Watch::from_now(link, session).telling_silence(true);
-    let ended = watch
-        .beside(async |connection| {
-            let request = JobServiceWaitRequest {
-                job: job.id.clone(),
-                timeout_ms: left_ms(until),
-            };
-            connection.jobs().wait(request).await.map_err(about_job)
-        })
-        .await?;
+    let waiting = async |connection: &Connection| {
+        let request = JobServiceWaitRequest {
+            job: job.id.clone(),
+            timeout_ms: left_ms(until),
+        };
+        connection.jobs().wait(request).await.map_err(about_job)
+    };
+    let ended = match find_session(&mut link, &job.session_id).await {
+        Ok(session) => {
+            let mut watch = Watch::from_now(link, session).telling_silence(true);
+            watch.beside(waiting).await?
+        }
+        // A detached job outlives its session: there is nothing to watch beside it.
+        Err(failure) if failure.exit() == Exit::Usage => link.call(waiting).await?,
+        Err(failure) => return Err(failure),
+    };
     Ok(ended.into_inner().job.unwrap_or(job))
 }
 

@@ -58,6 +58,9 @@ pub(super) struct Contents {
     records: u64,
     /// True when some bytes are no whole record: a torn end, or rot.
     pub(super) damaged: bool,
+    /// True when a whole record was not what was written, or nothing could be read: more than what a loss
+    /// of power takes.
+    pub(super) rotten: bool,
 }
 
 impl Contents {
@@ -74,6 +77,14 @@ impl Contents {
         }
     }
 
+    /// What is known when the file can't be read.
+    pub(super) fn unreadable() -> Self {
+        Self {
+            rotten: true,
+            ..Self::default()
+        }
+    }
+
     /// Reads what a file has.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let (records, torn) = bytes.as_chunks::<RECORD>();
@@ -87,7 +98,10 @@ impl Contents {
                     contents.records += 1;
                     contents.take(id, known);
                 }
-                None => contents.damaged = true,
+                None => {
+                    contents.damaged = true;
+                    contents.rotten = true;
+                }
             }
         }
         contents
@@ -344,6 +358,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let contents = Contents::of(&flipped);
             assert_eq!((contents.records, contents.damaged), (5, true), "bit {bit}");
+            assert!(contents.rotten, "bit {bit}");
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) struct Found {
 pub(super) fn examine(connection: &mut Connection, path: &Path) -> Result<Found, StoreError> {
     let contents = Contents::read(path).unwrap_or_else(|error| {
         tracing::warn!(%error, "the heads of the sessions cannot be read");
-        Contents::default()
+        Contents::unreadable()
     });
     if contents.damaged {
         tracing::warn!("some heads of sessions are damaged or torn; they are made again");
@@ -68,6 +68,13 @@ pub(super) fn examine(connection: &mut Connection, path: &Path) -> Result<Found,
         sentences,
         ..
     } = opening;
+    let mut sentences = sentences;
+    if contents.rotten {
+        sentences.push(
+            "the file `heads` was damaged: if the end of a history was lost before now, nothing tells of it"
+                .to_owned(),
+        );
+    }
     let deleted = deletion::forget_old(&transaction)?;
     // Writes nothing when nothing was changed.
     transaction.commit()?;

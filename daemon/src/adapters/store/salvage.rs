@@ -251,6 +251,12 @@ impl Finds {
                 None => self.nameless += 1,
             }
         }
+        let found: BTreeSet<&SessionId> = self.sessions.iter().map(|found| &found.id).collect();
+        let gone = heads
+            .iter()
+            .filter(|(id, known)| matches!(known, Known::Head { .. }) && !found.contains(id));
+        // A log without a name may be that of one of them.
+        self.nameless = self.nameless.max(gone.count());
     }
 
     /// The body of the event with this number and seq that follows `before`, and its link.

@@ -126,6 +126,7 @@ impl TurnService for Services {
             stop_reason: resting.stop_reason.into(),
             turn: resting.turn,
             needs_approval: resting.needs_approval,
+            suspended: resting.suspended,
             error: resting.error,
             error_kind: resting.error_kind,
         }))
