@@ -105,7 +105,14 @@ fn check_same(home: &Home, session: &str, views: &[View; 2]) {
     let fresh = fresh.view();
     for view in views {
         assert_eq!(view.faults, Vec::<String>::new());
-        assert_eq!(transcript(view), transcript(&fresh));
+        let (shown, read) = (transcript(view), transcript(&fresh));
+        let mut lines = shown.lines().zip(read.lines());
+        let other = lines.find(|(shown, read)| shown != read);
+        assert_eq!(other, None, "a line as it was shown, and as it is read");
+        let mut events = view.events.iter().zip(&fresh.events);
+        let other = events.find(|(shown, read)| shown != read);
+        assert_eq!(other, None, "an event as it was shown, and as it is read");
+        assert_eq!(shown, read);
         assert_eq!(view.bytes(), fresh.bytes());
     }
     check_dense(&fresh.events);
