@@ -19,10 +19,10 @@ use quire_proto::{
 };
 use quire_tests::{
     binaries::binaries,
+    dice::count,
     home::Home,
     model::{Gate, MockModel, Reply, Wire},
     processes::{Process, proportional},
-    rounds::rounds,
     rpc::Rpc,
     wait,
 };
@@ -86,7 +86,7 @@ type Killed = fn() -> Duration;
 
 /// From SIGKILL of the daemon to the next line of an attached `quire exec --json`.
 fn returns() -> Vec<Figure> {
-    let kills = rounds("QUIRE_KILLS", 20);
+    let kills = count("QUIRE_KILLS", 20);
     let start = cold_start();
     let baseline = Some((start, "`quire daemon start` where none ran"));
     let mut figures = Vec::new();

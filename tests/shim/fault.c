@@ -1,6 +1,6 @@
 /*
  * A library for LD_PRELOAD that counts the calls by which a program changes files below one directory,
- * and lets the n-th of them fail, or ends the process there. Also a clock that is wrong.
+ * and lets the n-th of them fail, or ends the process there.
  *
  * Only what goes through libc is seen, which is all that Rust's standard library and SQLite do. Nothing is
  * changed while no variable asks for it. `src/shim.rs` is the Rust side of this page.
@@ -18,7 +18,6 @@
  *     kill          SIGKILL in place of the call
  *     killafter     SIGKILL after the call
  *   FAULT_HEAL    see enospc
- *   CLOCK_OFFSET  a file with a number of seconds, added to the real-time clock; read at each look
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,9 +33,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum kind { KIND_WRITE, KIND_GROW, KIND_MAKE, KIND_MOVE, KIND_SYNC, KIND_FREE };
@@ -54,7 +51,6 @@ static uint64_t fault_at;
 static char under[PATH_MAX];
 static size_t under_length;
 static const char *heal;
-static int clock_file = -1;
 static struct counter own;
 static struct counter *counter = &own;
 static _Atomic int healed;
@@ -95,9 +91,6 @@ __attribute__((constructor)) static void begin(void) {
             counter = shared;
         syscall(SYS_close, file);
     }
-    value = getenv("CLOCK_OFFSET");
-    if (value)
-        clock_file = (int)syscall(SYS_openat, AT_FDCWD, value, O_RDONLY | O_CLOEXEC);
 }
 
 static int is_below(const char *path) {
@@ -357,37 +350,4 @@ int unlinkat(int directory, const char *path, int flags) {
         return REAL(unlinkat)(directory, path, flags);
     enum verdict verdict = judge(KIND_FREE);
     CARRY_OUT(verdict, REAL(unlinkat)(directory, path, flags));
-}
-
-/* Seconds by which the real-time clock is wrong. */
-static time_t shift(void) {
-    char text[32];
-    if (clock_file < 0)
-        return 0;
-    ssize_t length = syscall(SYS_pread64, clock_file, text, sizeof text - 1, 0);
-    text[length > 0 ? length : 0] = 0;
-    return (time_t)strtoll(text, NULL, 10);
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    /* Not through dlsym, which may look at the clock itself. */
-    int result = (int)syscall(SYS_clock_gettime, clock, now);
-    if (!result && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        now->tv_sec += shift();
-    return result;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    int result = (int)syscall(SYS_gettimeofday, now, zone);
-    if (!result)
-        now->tv_sec += shift();
-    return result;
-}
-
-time_t time(time_t *result) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (result)
-        *result = now.tv_sec;
-    return now.tv_sec;
 }

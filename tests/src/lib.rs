@@ -26,7 +26,6 @@ pub mod model;
 pub mod process;
 pub mod processes;
 pub mod repo;
-pub mod rounds;
 pub mod rpc;
 pub mod shim;
 pub mod skip;

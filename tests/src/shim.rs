@@ -1,4 +1,4 @@
-//! Faults of the disk and of the clock, for the daemon alone: `shim/fault.c`, compiled by the test.
+//! Faults of the disk, for the daemon alone: `shim/fault.c`, compiled by the test.
 //!
 //! The library is loaded into `quired` by the script that stands in for it ([`Wrapped`]). It counts the
 //! calls by which the daemon changes its own files and lets the n-th fail, so that a test can go through
@@ -231,30 +231,5 @@ mod tests {
             let killed = says(fault, "(: > \"$U/one\"); ls \"$U\"").unwrap_or_default();
             assert_eq!(killed.contains("one"), fault == "killafter", "{killed}");
         }
-    }
-
-    #[test]
-    fn the_clock_is_off_by_as_much_as_the_file_says() {
-        let Some(shim) = Shim::build() else { return };
-        let offset = shim.directory.path().join("offset");
-        let year = |seconds: &str| {
-            fs::write(&offset, seconds).unwrap();
-            let date = Command::new("date")
-                .arg("+%s")
-                .env("CLOCK_OFFSET", &offset)
-                .env("LD_PRELOAD", shim.library())
-                .output()
-                .unwrap();
-            let seconds: i64 = String::from_utf8_lossy(&date.stdout)
-                .trim()
-                .parse()
-                .unwrap();
-            seconds
-        };
-        let (before, after) = (year("-86400"), year("86400"));
-        assert!(
-            (172_800..173_000).contains(&(after - before)),
-            "{before} {after}"
-        );
     }
 }

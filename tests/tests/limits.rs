@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 use quire_proto::{id::RequestId, v1::SessionServiceArchiveRequest};
 use quire_tests::{
     binaries::binaries,
+    dice::count,
     home::Home,
     model::{Gate, MockModel, Reply, Wire},
     process::{Finished, Invocation},
     processes::Usage,
-    rounds::rounds,
     rpc::Rpc,
     wait,
 };
@@ -147,7 +147,7 @@ const ADDRESS_SPACE: usize = 256 * 1024;
 fn a_daemon_with_little_address_space_holds_a_hundred_sessions() {
     let model = MockModel::playing([Reply::shell("echo ran"), Reply::say("done")]);
     let home = Home::asking(&model, Wire::Responses);
-    let limit = format!("ulimit -v {}", rounds("QUIRE_ADDRESS_SPACE", ADDRESS_SPACE));
+    let limit = format!("ulimit -v {}", count("QUIRE_ADDRESS_SPACE", ADDRESS_SPACE));
     let started = limited(&home, &limit, &["daemon", "start"]).run();
     assert_eq!(started.code, 0, "{}", started.stderr);
     let daemon = home.daemon().expect("a daemon");
@@ -205,7 +205,7 @@ fn the_log_of_the_store_stays_small_while_a_watcher_stands_still() {
     let watcher = home.quire(["logs", "-f", &session]).spawn();
     wait::until("the watcher", || rpc.session(&session).clients.len() == 1);
     kill_process(watcher.pid(), Signal::STOP).expect("the watcher is ours to stop");
-    let events = rounds("QUIRE_EVENTS", 5_000);
+    let events = count("QUIRE_EVENTS", 5_000);
     let mut most = 0;
     while rpc.session(&session).head_seq < events as u64 {
         rpc.wait(join_all(

@@ -9,11 +9,11 @@ use std::{fs, path::Path, time::Duration};
 
 use quire_proto::v1::{OutcomeStatus, item};
 use quire_tests::{
+    dice::count,
     home::Home,
     lies::Lie,
     model::{Gate, MockModel, Reply, Wire},
     processes::alive,
-    rounds::rounds,
     rpc::Rpc,
     skip::skip,
     wait,
@@ -163,7 +163,7 @@ fn a_daemon_that_stood_still_goes_on_without_gap_or_repeat() {
     watcher.until("some text", |view| view.growing_text().len() > 100);
 
     kill_process(daemon, Signal::STOP).expect("the daemon is ours to stop");
-    let stall = Duration::from_secs(rounds("QUIRE_STALL", 5) as u64);
+    let stall = Duration::from_secs(count("QUIRE_STALL", 5) as u64);
     let asking = home.quire(["ps"]).limit(2 * stall + wait::PATIENCE).spawn();
     wait::pass(stall);
     kill_process(daemon, Signal::CONT).expect("the daemon is ours to wake");

@@ -13,11 +13,11 @@ use std::{
 
 use quire_proto::home::DaemonRecord;
 use quire_tests::{
+    dice::count,
     home::Home,
     model::{MockModel, Reply, Wire},
     process::Running,
     processes::{self, alive},
-    rounds::rounds,
     wait,
 };
 
@@ -29,7 +29,7 @@ const CLIENTS: usize = 50;
 fn fifty_clients_at_once_start_one_daemon_and_each_is_answered() {
     let model = MockModel::playing([Reply::say("here")]);
     let home = Home::asking(&model, Wire::Responses);
-    for round in 1..=rounds("QUIRE_STARTS", 3) {
+    for round in 1..=count("QUIRE_STARTS", 3) {
         let clients: Vec<_> = (0..CLIENTS).map(|nth| client(&home, nth)).collect();
         for client in clients {
             let client = client.finish();
@@ -174,7 +174,7 @@ fn many_deaths_leave_no_more_than_one() {
     let home = Home::asking(&model, Wire::Responses);
     killed_under_load(&home, 2);
     let first = leftovers(&home);
-    killed_under_load(&home, rounds("QUIRE_KILLS", 10));
+    killed_under_load(&home, count("QUIRE_KILLS", 10));
     let last = leftovers(&home);
     assert_eq!(last, first, "what is left beside the sessions has grown");
     let ps = home.quire(["ps", "--all"]).run();

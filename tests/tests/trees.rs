@@ -7,10 +7,10 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use quire_proto::v1::{Outcome, OutcomeStatus};
 use quire_tests::{
+    dice::count,
     home::Home,
     model::{MockModel, Reply, Wire},
     processes::{Process, alive, oom_score_adj},
-    rounds::rounds,
     rpc::Rpc,
     wait,
 };
@@ -95,7 +95,7 @@ fn a_command_whose_daemon_dies_as_it_starts_is_listed_by_the_next() {
         "touch up; exec sleep 98761",
         json!({ "yield_time_ms": 250 }),
     );
-    for round in 0..rounds("QUIRE_KILLS", 10) {
+    for round in 0..count("QUIRE_KILLS", 10) {
         let model = MockModel::playing([begin.clone(), Reply::say("it goes on")]);
         let home = Home::asking(&model, Wire::Responses);
         let run = home.quire(["exec", "go", "--detach"]).run();

@@ -155,7 +155,12 @@ async fn restart(context: &Context) -> Done {
     {
         return Err(versions::too_new(&reached));
     }
-    stop(context, ShutdownMode::Drain).await?;
+    if let Some((_pid, lock)) = end(context, ShutdownMode::Drain).await? {
+        // Before the lock falls, or an attached client of another version might be first. What keeps it
+        // from starting is told below.
+        let _told = start::daemon(&context.host).await;
+        drop(lock);
+    }
     running(context).await
 }
 
@@ -223,6 +228,12 @@ fn json_line(status: &DaemonServiceGetStatusResponse) -> String {
 ///
 /// When it refuses, or takes too long.
 pub(super) async fn stop(context: &Context, mode: ShutdownMode) -> Result<Option<u32>, Failure> {
+    let ended = end(context, mode).await?;
+    Ok(ended.map(|(pid, _lock)| pid))
+}
+
+/// Ends the daemon, and keeps others from starting one until the lock is dropped.
+async fn end(context: &Context, mode: ShutdownMode) -> Result<Option<(u32, StartLock)>, Failure> {
     let home = &context.host.home;
     let Some(found) = existing(context).await.transpose() else {
         return Ok(None);
@@ -238,7 +249,7 @@ pub(super) async fn stop(context: &Context, mode: ShutdownMode) -> Result<Option
         asked => asked?,
     };
     start::wait_for_end(home, &lock).await?;
-    Ok(Some(pid))
+    Ok(Some((pid, lock)))
 }
 
 /// Asks the daemon to end, and names its process.

@@ -239,6 +239,11 @@ impl Feed {
         if reader.seq + 1 < oldest && reader.seq < state.head {
             return Next::Behind(reader.seq);
         }
+        // It has read from the store what is about to be shown here: till then nothing can be told of what
+        // grows, because some of that may be complete for it.
+        if reader.seq > state.head {
+            return Next::Nothing;
+        }
         let mut updates = Vec::new();
         for event in state.tail.iter().filter(|event| event.seq > reader.seq) {
             updates.push(Update::Event(event.clone()));
@@ -387,6 +392,26 @@ mod tests {
         feed.grow(ItemId::FIRST, "lo ");
         feed.grow(ItemId::FIRST, "you");
         assert_eq!(told(feed.next(&mut reader)), ["delta 1@3 lo you"]);
+    }
+
+    #[test]
+    fn a_reader_ahead_of_what_is_shown_waits_for_it() {
+        let feed = at(1);
+        feed.grow(ItemId::FIRST, "soon complete");
+        let mut reader = Reader::at(1, BTreeMap::new());
+        reader.took(&event(2));
+        assert_eq!(told(feed.next(&mut reader)), ["Nothing"]);
+        let completes = Event {
+            body: Some(Body::ItemCompleted(quire_proto::v1::ItemCompleted {
+                item: Some(quire_proto::v1::Item {
+                    id: 1,
+                    ..Default::default()
+                }),
+            })),
+            ..event(2)
+        };
+        feed.publish(&[completes], Session::default());
+        assert_eq!(told(feed.next(&mut reader)), ["synced 2"]);
     }
 
     #[test]
