@@ -113,25 +113,30 @@ impl Connection {
 
     /// Starts a daemon, and another when something ended that one before it could be talked to.
     async fn start(host: &Host, who: Introduction, lock: &StartLock) -> Result<Self, Failure> {
-        let mut patience = Patience::default();
+        // Counted apart: a start that met a dying daemon's lock says nothing of how the next will do.
+        let (mut patience, mut taken) = (Patience::default(), Patience::default());
         loop {
             let started = start::daemon(host).await;
             if let Some(connection) = Self::started(&host.home, who, lock).await? {
                 return Ok(connection);
             }
-            let why = match started {
+            let (counted, why) = match started {
                 Err(NotStarted::Refused(failure)) => return Err(failure),
                 // It holds the lock and can't be reached; or it was dying, and has let go since.
                 Err(NotStarted::Held(failure)) if start::is_held(&host.home, lock)? => {
                     return Err(failure);
                 }
-                Err(NotStarted::Held(failure) | NotStarted::Ended(failure)) => failure,
-                Ok(()) => no_daemon(format!(
-                    "the daemon ended as soon as it was ready: see `{}`",
-                    host.home.logs().display()
-                )),
+                Err(NotStarted::Held(failure)) => (&mut taken, failure),
+                Err(NotStarted::Ended(failure)) => (&mut patience, failure),
+                Ok(()) => {
+                    let message = format!(
+                        "the daemon ended as soon as it was ready: see `{}`",
+                        host.home.logs().display()
+                    );
+                    (&mut patience, no_daemon(message))
+                }
             };
-            match patience.never_got_ready() {
+            match counted.never_got_ready() {
                 Verdict::GiveUp => return Err(why),
                 Verdict::Again(pause) => sleep(pause).await,
             }

@@ -174,6 +174,12 @@ impl Running {
         self.stdout.text()
     }
 
+    /// Bytes it has written so far, to standard output and to standard error.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.stdout.bytes().len() + self.stderr.bytes().len()
+    }
+
     /// Waits until standard output contains `text`.
     ///
     /// # Panics

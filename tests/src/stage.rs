@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quire_proto::v1::{Event, event::Body};
+use quire_proto::v1::{Event, ItemStatus, event::Body, item::Kind};
 
 use crate::{
     follower::{Follower, transcript},
@@ -58,6 +58,12 @@ impl Stage {
         }
     }
 
+    /// Bytes that each of the two clients has told so far.
+    #[must_use]
+    pub fn told(&self) -> [usize; 2] {
+        [self.exec.written(), self.logs.written()]
+    }
+
     /// The session is over for everyone. Says how `exec` ended.
     ///
     /// # Panics
@@ -99,7 +105,14 @@ fn check_same(home: &Home, session: &str, views: &[View; 2]) {
     let fresh = fresh.view();
     for view in views {
         assert_eq!(view.faults, Vec::<String>::new());
-        assert_eq!(transcript(view), transcript(&fresh));
+        let (shown, read) = (transcript(view), transcript(&fresh));
+        let mut lines = shown.lines().zip(read.lines());
+        let other = lines.find(|(shown, read)| shown != read);
+        assert_eq!(other, None, "a line as it was shown, and as it is read");
+        let mut events = view.events.iter().zip(&fresh.events);
+        let other = events.find(|(shown, read)| shown != read);
+        assert_eq!(other, None, "an event as it was shown, and as it is read");
+        assert_eq!(shown, read);
         assert_eq!(view.bytes(), fresh.bytes());
     }
     check_dense(&fresh.events);
@@ -125,9 +138,21 @@ fn newest(home: &Home) -> String {
     wait::until_some("a session", || Some(rpc.newest()?.id))
 }
 
-/// Facts that bring a session on; that it was begun again is none.
+/// Facts that bring a session on. What a daemon writes when it takes over from a dead one is none of
+/// them: with nothing else it counts as one that can't live.
 #[must_use]
 pub fn progress(view: &View) -> usize {
-    let counts = |event: &&Event| !matches!(event.body, Some(Body::SampleRetried(_)));
+    let counts = |event: &&Event| match &event.body {
+        Some(Body::ItemCompleted(completed)) => {
+            let item = completed.item.as_ref();
+            item.is_some_and(|item| item.status() != ItemStatus::CutOff)
+        }
+        Some(Body::ItemStarted(started)) => {
+            let item = started.item.as_ref();
+            item.is_some_and(|item| matches!(item.kind, Some(Kind::ToolCall(_))))
+        }
+        Some(Body::SampleRetried(_) | Body::EventLost(_) | Body::TurnSuspended(_)) => false,
+        _ => true,
+    };
     view.events.iter().filter(counts).count()
 }

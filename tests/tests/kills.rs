@@ -5,6 +5,8 @@
 
 use std::{
     fs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -13,13 +15,11 @@ use quire_proto::v1::{
 };
 use quire_tests::{
     dice::{Dice, count, tell},
-    home::Home,
     model::{MockModel, Reply},
     rpc::Rpc,
     stage::{Stage, progress},
     view::{View, items},
     wait,
-    wrapped::Wrapped,
 };
 
 /// Commands of the long session.
@@ -56,85 +56,117 @@ fn fifty() -> Vec<Reply> {
     replies
 }
 
-/// Kills the daemon `kills` times while the session goes on: mostly some time after something new
-/// has happened, sometimes while a daemon is starting, though never so often that it would look like
-/// one that can't live.
-fn kill_all_along(stage: &Stage, kills: usize, dice: &mut Dice) {
+/// Daemons in a row that may die before their clients have told anything new: at the third they give up.
+const BARREN: usize = 2;
+
+/// Most kills that one session has room for, as clients find back between them.
+const ROOM: usize = 25;
+
+/// Kills the daemon up to `kills` times while the session goes on, and says how often: after something
+/// new, while it starts, or at any time.
+fn kill_all_along(stage: &Stage, kills: usize, dice: &mut Dice) -> usize {
     // Facts of the whole session, a little too few, so that the last kill comes before its end.
-    let facts = COMMANDS * 5;
-    let mut starts = 0;
-    let mut seen = 0;
-    let mut at_start = 0;
+    let facts = COMMANDS * 4;
+    let over = || stage.watchers[0].view().turns_ended() > 0;
+    // Asked later than at the kill: what a client was sent before, it tells a moment after.
+    let tells = |told: [usize; 2]| stage.told().iter().zip(told).all(|(now, then)| *now > then);
+    let (mut starts, mut seen, mut told, mut barren) = (0, 0, [0; 2], 0);
     for nth in 0..kills {
-        let starting = nth > 0 && at_start < 2 && dice.below(4) == 0;
-        if starting {
-            at_start += 1;
-        } else {
-            at_start = 0;
+        if tells(told) {
+            (told, barren) = (stage.told(), 0);
+        }
+        let kind = match barren {
+            BARREN => 0,
+            _ => dice.below(4),
+        };
+        if kind < 2 {
             let left = facts.saturating_sub(seen) / (kills - nth);
             let due = seen + 1 + dice.below(2 * left);
-            stage.watchers[0].until("something new", |view| {
-                progress(view) >= due || view.turns_ended() > 0
-            });
+            let news = |view: &View| progress(view) >= due || view.turns_ended() > 0;
+            stage.watchers[0].until("something new", news);
         }
-        let longest = Duration::from_millis(if starting { 80 } else { 30 });
+        if barren == BARREN {
+            wait::until("news at the clients", || tells(told) || over());
+            (told, barren) = (stage.told(), 0);
+        }
+        if over() {
+            return nth;
+        }
+        let longest = Duration::from_millis([30, 30, 80, 150][kind]);
         starts = stage.wrapped.kill(starts, dice.time(longest));
+        barren += 1;
         seen = progress(&stage.watchers[0].view());
     }
-    assert_eq!(
-        stage.watchers[0].view().turns_ended(),
-        0,
-        "the session was over before the last kill"
-    );
+    kills
 }
 
+/// As many sessions as it takes, each of them whole in the end.
 #[test]
 fn a_session_of_fifty_commands_survives_every_kill() {
     let kills = count("QUIRE_KILLS", 20);
     let mut dice = Dice::rolled();
     tell(&format!("QUIRE_KILLS={kills} QUIRE_SEED={}", dice.seed()));
-    let model = MockModel::playing(fifty());
-    let stage = Stage::set(&model, |_| ());
-    let answers = std::thread::scope(|scope| {
-        let measuring = scope.spawn(|| answers(&stage.home, &stage.wrapped, kills));
-        kill_all_along(&stage, kills, &mut dice);
-        measuring.join()
-    });
-    stage.watchers[0].until("the turn's end", |view| view.turns_ended() == 1);
-    let lines = fs::read_to_string(stage.home.work().join("lines")).expect("commands ran");
-    let want: String = (1..=COMMANDS).map(|nth| format!("{nth}\n")).collect();
-    assert_eq!(lines, want);
-    check_outcomes(&stage.watchers[0].view().events);
-    let exec = stage.ended();
-    assert_eq!(
-        (exec.code, exec.stdout.as_str()),
-        (0, "All fifty are done.\n"),
-        "{}",
-        exec.stderr
-    );
-    let mut answers = answers.expect("the measuring thread does not panic");
+    let (mut killed, mut sessions, mut answers) = (0, 0, Vec::new());
+    while killed < kills {
+        let (times, more) = survive(ROOM.min(kills - killed), &mut dice);
+        assert!(more > 0, "a session was over before the first kill");
+        answers.extend(times);
+        killed += more;
+        sessions += 1;
+    }
     answers.sort();
     let (median, longest) = (answers.get(answers.len() / 2), answers.last());
     tell(&format!(
-        "{} daemons answered; median {median:?}, longest {longest:?}",
+        "{killed} kills in {sessions} sessions; of {} daemons that came to answer: median {median:?}, \
+         longest {longest:?}",
         answers.len()
     ));
     assert!(longest.is_none_or(|longest| *longest < READY));
 }
 
-/// From start to first answer, of each daemon that came to that, up to and with the one after so many
-/// kills.
-fn answers(home: &Home, wrapped: &Wrapped, kills: usize) -> Vec<Duration> {
+/// One session under up to so many kills: how long its daemons took to answer, and how many were killed.
+fn survive(kills: usize, dice: &mut Dice) -> (Vec<Duration>, usize) {
+    let model = MockModel::playing(fifty());
+    let stage = Stage::set(&model, |_| ());
+    let over = AtomicBool::new(false);
+    let (answers, killed) = std::thread::scope(|scope| {
+        let measuring = scope.spawn(|| answers(&stage, &over));
+        // Told even if this panics: the scope waits for the other.
+        let killed = catch_unwind(AssertUnwindSafe(|| kill_all_along(&stage, kills, dice)));
+        over.store(true, Ordering::Relaxed);
+        let answers = measuring.join().expect("measuring does not panic");
+        (answers, killed.unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let ended = |view: &View| view.turns_ended() == 1;
+    stage.watchers[0].until("the turn's end", ended);
+    let lines = fs::read_to_string(stage.home.work().join("lines")).expect("commands ran");
+    let want: String = (1..=COMMANDS).map(|nth| format!("{nth}\n")).collect();
+    assert_eq!(lines, want);
+    check_outcomes(&stage.watchers[0].view().events);
+    let exec = stage.ended();
+    let said = (exec.code, exec.stdout.as_str());
+    assert_eq!(said, (0, "All fifty are done.\n"), "{}", exec.stderr);
+    (answers, killed)
+}
+
+/// From start to first answer, of each daemon that came to that before it was over.
+fn answers(stage: &Stage, over: &AtomicBool) -> Vec<Duration> {
     let mut times = Vec::new();
-    for known in 0..=kills {
-        let Some(living) = wrapped.next(known) else {
+    for known in 0.. {
+        wait::until("a start, or the end", || {
+            stage.wrapped.starts().len() > known || over.load(Ordering::Relaxed)
+        });
+        if stage.wrapped.starts().len() <= known {
+            break;
+        }
+        let Some(living) = stage.wrapped.next(known) else {
             continue;
         };
         let answered = wait::until_some("an answer, or the end of the daemon", || {
             if !living.lives() {
                 return Some(None);
             }
-            let rpc = Rpc::at(home)?;
+            let rpc = Rpc::at(&stage.home)?;
             let request = DaemonServiceGetStatusRequest {};
             let status = rpc.wait(async { rpc.daemon().get_status(request).await });
             let pid = status.ok()?.into_inner().pid;
