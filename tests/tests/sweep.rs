@@ -80,13 +80,16 @@ impl Run {
         check_log(&events);
         let patched = outcomes(&events, "apply_patch");
         let (first, second) = (self.file("first"), self.file("second"));
-        if patched == [OutcomeStatus::Succeeded] {
-            assert_eq!((first.as_str(), second.as_str()), ("new\n", "new\n"));
-        } else {
-            // Told as not known, and then each file is one or the other.
-            assert_eq!(patched, [OutcomeStatus::Unknown]);
-            assert!(["old\n", "new\n"].contains(&first.as_str()), "{first}");
-            assert!(["", "new\n"].contains(&second.as_str()), "{second}");
+        let files = (first.as_str(), second.as_str());
+        match patched[..] {
+            [OutcomeStatus::Succeeded] => assert_eq!(files, ("new\n", "new\n")),
+            [OutcomeStatus::Failed] => assert_eq!(files, ("old\n", "")),
+            // Each file is one or the other.
+            [OutcomeStatus::Unknown] => {
+                assert!(["old\n", "new\n"].contains(&files.0), "{first}");
+                assert!(["", "new\n"].contains(&files.1), "{second}");
+            }
+            _ => panic!("not one outcome: {patched:?}"),
         }
     }
 
