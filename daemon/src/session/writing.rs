@@ -17,7 +17,7 @@ use super::{
     jobs::told_job,
 };
 use crate::{
-    adapters::store::{Append, Durability, Store, StoreError},
+    adapters::store::{Append, Durability, Store, StoreError, is_want_of_room},
     pure::{
         transcript::{Transcript, add},
         turn::Entry,
@@ -73,12 +73,16 @@ impl Actor {
             if !matches!(error, StoreError::Full) {
                 return Err(error.into());
             }
-            let log = logged(&self.world.store, &self.id).await?;
+            // Read once: nothing is added to it while this waits.
+            let log = match shown.take() {
+                Some(log) => log,
+                None => logged(&self.world.store, &self.id).await?,
+            };
             if no_room == NoRoom::Refuse {
                 self.transcript = log;
                 return Err(error.into());
             }
-            self.pause(shown.get_or_insert(log)).await?;
+            self.pause(shown.insert(log)).await?;
         }
         self.unpause();
         self.wrote(append)?;
@@ -160,12 +164,16 @@ impl Actor {
     /// Writes text where a killed daemon's successor finds it, then shows it.
     pub(super) async fn grow(&mut self, item: ItemId, text: &str) -> Result<(), Ended> {
         let offset = self.offsets.get(&item).copied().unwrap_or_default();
+        let mut shown = None;
         while let Err(error) = self.keep(item, offset, text) {
-            if !is_full(&error) {
+            if !is_want_of_room(&error) {
                 return Err(error.into());
             }
-            let log = logged(&self.world.store, &self.id).await?;
-            self.pause(&log).await?;
+            let log = match shown.take() {
+                Some(log) => log,
+                None => logged(&self.world.store, &self.id).await?,
+            };
+            self.pause(shown.insert(log)).await?;
         }
         self.unpause();
         self.offsets.insert(item, offset + text.len() as u64);
@@ -274,14 +282,6 @@ async fn logged(store: &Store, id: &SessionId) -> Result<Transcript, StoreError>
         transcript.apply(&event);
     }
     Ok(transcript)
-}
-
-/// Whether more room would help.
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }
 
 /// Events that begin something, so that refusing them loses nothing: also a call that promises to do

@@ -99,7 +99,8 @@ fn take_up(mut file: &File, bytes: u64) -> io::Result<()> {
 }
 
 /// True for the errors that room would cure.
-pub(super) fn is_want_of_room(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_want_of_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -17,6 +17,7 @@ use quire_proto::{
     home::{DaemonRecord, Home},
     protocol, version,
 };
+use quire_sandbox::record;
 use tonic::{Code, Status, codegen::http::HeaderMap};
 
 use super::error::StartError;
@@ -51,8 +52,8 @@ impl Instance {
         let protocol = protocol();
         DaemonRecord {
             pid: self.pid,
-            start_time: start_time().unwrap_or(0),
-            boot_id: boot_id(),
+            start_time: record::start_time(self.pid).unwrap_or(0),
+            boot_id: record::boot_id().unwrap_or_default(),
             instance_id: self.id.clone(),
             version: version().into(),
             protocol_min: protocol.min,
@@ -181,19 +182,6 @@ fn write_whole(path: &Path, content: &[u8]) -> Result<(), StartError> {
             source,
         }
     })
-}
-
-/// When this process started, in clock ticks since boot; `None` where the kernel does not tell.
-fn start_time() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name that may hold blanks and parentheses.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
-}
-
-fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    text.map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
 
 #[cfg(test)]
