@@ -78,7 +78,11 @@ pub fn is_news(update: &SessionServiceWatchResponse, seq: u64) -> bool {
         Some(Update::Delta(delta)) => !delta.data.is_empty(),
         Some(Update::Snapshot(snapshot)) => snapshot.seq > seq,
         Some(
-            Update::Synced(_) | Update::Presence(_) | Update::Activity(_) | Update::Heartbeat(_),
+            Update::Synced(_)
+            | Update::Presence(_)
+            | Update::Activity(_)
+            | Update::Heartbeat(_)
+            | Update::WorldWanted(_),
         )
         | None => false,
     }

@@ -64,7 +64,7 @@ impl View {
             }
             Update::Snapshot(_) => self.faults.push("a snapshot nobody asked for".to_owned()),
             Update::Activity(activity) => self.activity = Some(activity),
-            Update::Heartbeat(_) | Update::Presence(_) => {}
+            Update::Heartbeat(_) | Update::Presence(_) | Update::WorldWanted(_) => {}
         }
     }
 

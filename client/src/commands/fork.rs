@@ -32,6 +32,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         session: session.id,
         at_seq: arguments.at,
         world: Some(world::here(None)?),
+        title: String::new(),
     };
     let forked = link
         .call(async |connection| connection.sessions().fork(request.clone()).await)

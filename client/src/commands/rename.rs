@@ -38,6 +38,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
             paths: vec!["title".into()],
         }),
         world: None,
+        replace_world: false,
     };
     link.call(async |connection| connection.sessions().update(request.clone()).await)
         .await?;

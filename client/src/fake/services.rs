@@ -198,6 +198,7 @@ service! { SessionService {
     create: SessionServiceCreateRequest -> SessionServiceCreateResponse;
     get: SessionServiceGetRequest -> SessionServiceGetResponse;
     list: SessionServiceListRequest -> SessionServiceListResponse;
+    get_world: SessionServiceGetWorldRequest -> SessionServiceGetWorldResponse;
     fork: SessionServiceForkRequest -> SessionServiceForkResponse;
     archive: SessionServiceArchiveRequest -> SessionServiceArchiveResponse;
     delete: SessionServiceDeleteRequest -> SessionServiceDeleteResponse;
@@ -244,6 +245,7 @@ service! { TurnService {
     }
 }
     list_queue: TurnServiceListQueueRequest -> TurnServiceListQueueResponse;
+    change_queued: TurnServiceChangeQueuedRequest -> TurnServiceChangeQueuedResponse;
     remove_queued: TurnServiceRemoveQueuedRequest -> TurnServiceRemoveQueuedResponse;
     compact: TurnServiceCompactRequest -> TurnServiceCompactResponse;
     rewind: TurnServiceRewindRequest -> TurnServiceRewindResponse;

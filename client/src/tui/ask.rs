@@ -142,6 +142,7 @@ fn lending(
         }),
         update_mask: None,
         world: Some(world),
+        replace_world: false,
     }
 }
 
@@ -181,6 +182,7 @@ fn update(
             paths: vec![path.to_owned()],
         }),
         world: None,
+        replace_world: false,
     }
 }
 

@@ -139,7 +139,7 @@ impl View {
                 self.activity = Some(activity.clone());
                 vec![Change::ActivityChanged]
             }
-            Some(Update::Heartbeat(_)) | None => vec![],
+            Some(Update::Heartbeat(_) | Update::WorldWanted(_)) | None => vec![],
         }
     }
 
@@ -281,6 +281,7 @@ impl View {
             Body::SessionChanged(changed) => self.changed(changed),
             Body::PromptQueued(queued) => self.queued(queued),
             Body::PromptRemoved(removed) => self.unqueue(&removed.request_id),
+            Body::PromptChanged(changed) => self.change_queued(changed),
             Body::TurnStarted(started) => self.turn_started(event, started),
             Body::TurnSuspended(suspended) => self.turn_suspended(suspended),
             Body::TurnEnded(ended) => self.turn_ended(event, ended),
@@ -349,6 +350,25 @@ impl View {
 
     fn queued(&mut self, queued: &v1::PromptQueued) -> Vec<Change> {
         self.queue.extend(queued.prompt.clone());
+        vec![Change::QueueChanged]
+    }
+
+    fn change_queued(&mut self, changed: &v1::PromptChanged) -> Vec<Change> {
+        let place = |queue: &[v1::QueuedPrompt], id: &str| {
+            queue.iter().position(|one| one.request_id == id)
+        };
+        let Some(from) = place(&self.queue, &changed.request_id) else {
+            return vec![];
+        };
+        let mut queued = self.queue.remove(from);
+        if let Some(prompt) = &changed.prompt {
+            queued.prompt = Some(prompt.clone());
+        }
+        let to = match &changed.before {
+            Some(before) => place(&self.queue, before).unwrap_or(self.queue.len()),
+            None => from,
+        };
+        self.queue.insert(to, queued);
         vec![Change::QueueChanged]
     }
 

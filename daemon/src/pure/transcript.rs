@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        Approval, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptMode, QueuedPrompt,
-        Session, SessionState, StopReason, Usage, event::Body, item::Kind,
+        Approval, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptChanged, PromptMode,
+        QueuedPrompt, Session, SessionState, StopReason, Usage, event::Body, item::Kind,
     },
 };
 
@@ -142,6 +142,7 @@ impl Transcript {
                 self.jobs.count_wakes(queued.prompt.as_ref());
             }
             Body::PromptRemoved(removed) => self.unqueue(&removed.request_id),
+            Body::PromptChanged(changed) => self.change_queued(changed),
             Body::TurnStarted(started) => {
                 self.summary.turns = self.summary.turns.max(started.turn);
                 self.summary.running_turn = started.turn;
@@ -205,6 +206,23 @@ impl Transcript {
             _ => {}
         }
         self.items.insert(item.id, item.clone());
+    }
+
+    fn change_queued(&mut self, changed: &PromptChanged) {
+        let place =
+            |queue: &[QueuedPrompt], id: &str| queue.iter().position(|one| one.request_id == id);
+        let Some(from) = place(&self.queue, &changed.request_id) else {
+            return;
+        };
+        let mut queued = self.queue.remove(from);
+        if let Some(prompt) = &changed.prompt {
+            queued.prompt = Some(prompt.clone());
+        }
+        let to = match &changed.before {
+            Some(before) => place(&self.queue, before).unwrap_or(self.queue.len()),
+            None => from,
+        };
+        self.queue.insert(to, queued);
     }
 
     fn unqueue(&mut self, request_id: &str) {

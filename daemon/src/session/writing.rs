@@ -316,6 +316,7 @@ fn needs_barrier(body: &Body) -> bool {
         | Body::SessionChanged(_)
         | Body::PromptQueued(_)
         | Body::PromptRemoved(_)
+        | Body::PromptChanged(_)
         | Body::TurnStarted(_)
         | Body::TurnEnded(_)
         | Body::ItemChanged(_)

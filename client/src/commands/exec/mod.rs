@@ -304,6 +304,7 @@ async fn take_up(
         }),
         update_mask: Some(FieldMask { paths }),
         world: Some(world.clone()),
+        replace_world: false,
     };
     let updated = link
         .call(async |connection| connection.sessions().update(request.clone()).await)

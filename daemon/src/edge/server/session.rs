@@ -11,7 +11,8 @@ use quire_proto::{
         SessionServiceCreateResponse, SessionServiceDeleteRequest, SessionServiceDeleteResponse,
         SessionServiceExportRequest, SessionServiceExportResponse, SessionServiceForkRequest,
         SessionServiceForkResponse, SessionServiceGetRequest, SessionServiceGetResponse,
-        SessionServiceImportRequest, SessionServiceImportResponse, SessionServiceListEventsRequest,
+        SessionServiceGetWorldRequest, SessionServiceGetWorldResponse, SessionServiceImportRequest,
+        SessionServiceImportResponse, SessionServiceListEventsRequest,
         SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
         SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
         SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
@@ -148,6 +149,13 @@ impl SessionService for Services {
         Ok(Response::new(SessionServiceUpdateResponse {
             session: Some(session),
         }))
+    }
+
+    async fn get_world(
+        &self,
+        _request: Request<SessionServiceGetWorldRequest>,
+    ) -> Result<Response<SessionServiceGetWorldResponse>, Status> {
+        Err(not_yet("looking at a session's world"))
     }
 
     async fn fork(

@@ -3,7 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use quire_proto::v1::{
-    PromptMode, TurnServiceCompactRequest, TurnServiceCompactResponse, TurnServiceInterruptRequest,
+    PromptMode, TurnServiceChangeQueuedRequest, TurnServiceChangeQueuedResponse,
+    TurnServiceCompactRequest, TurnServiceCompactResponse, TurnServiceInterruptRequest,
     TurnServiceInterruptResponse, TurnServiceListQueueRequest, TurnServiceListQueueResponse,
     TurnServicePromptRequest, TurnServicePromptResponse, TurnServiceRemoveQueuedRequest,
     TurnServiceRemoveQueuedResponse, TurnServiceRewindRequest, TurnServiceRewindResponse,
@@ -59,6 +60,13 @@ impl TurnService for Services {
         Ok(Response::new(TurnServiceListQueueResponse {
             prompts: looked.queue,
         }))
+    }
+
+    async fn change_queued(
+        &self,
+        _request: Request<TurnServiceChangeQueuedRequest>,
+    ) -> Result<Response<TurnServiceChangeQueuedResponse>, Status> {
+        Err(not_yet("editing the queue"))
     }
 
     async fn remove_queued(

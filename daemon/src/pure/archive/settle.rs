@@ -77,6 +77,7 @@ fn job_names(body: &mut Body) -> Vec<&mut String> {
         Body::SessionCreated(_)
         | Body::SessionChanged(_)
         | Body::PromptRemoved(_)
+        | Body::PromptChanged(_)
         | Body::TurnStarted(_)
         | Body::TurnSuspended(_)
         | Body::TurnEnded(_)

@@ -154,6 +154,7 @@ impl Observed {
             job_id: job.to_string(),
             still_running: ended.is_none(),
             output_bytes: record.map_or(self.offset, |record| record.output_bytes),
+            ..Outcome::default()
         };
         Finished {
             outcome,
