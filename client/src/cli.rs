@@ -8,7 +8,7 @@ use quire_proto::v1::{ApprovePolicy, Policy, SandboxMode};
 
 use crate::{
     commands::{
-        approve, archive, attach, completions, daemon, delete, demo, deny, diff, exec, export,
+        approve, archive, attach, completions, daemon, delete, demo, deny, diff, env, exec, export,
         files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, queue,
         rename, send, wait,
     },
@@ -57,6 +57,7 @@ pub enum Command {
     Wait(wait::Arguments),
     Logs(logs::Arguments),
     Diff(diff::Arguments),
+    Env(env::Arguments),
     Fork(fork::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
@@ -349,6 +350,8 @@ mod tests {
             "wait s t --timeout 10s",
             "logs -f s --json",
             "diff s",
+            "env s",
+            "env s --refresh --json",
             "undo s",
             "fork s",
             "rename s title",

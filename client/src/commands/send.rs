@@ -2,7 +2,7 @@
 
 use quire_proto::v1::{PromptItem, PromptMode, TurnServicePromptRequest};
 
-use super::{Done, exec::prompt, find_session, request_id};
+use super::{Done, exec::prompt, find_session, lend_world, request_id};
 use crate::context::{self, Context};
 
 /// Say something to a session and leave.
@@ -42,7 +42,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
     let mode = arguments.mode();
     let text = prompt::read(arguments.prompt, context.ends)?;
     let mut link = context.connect("send").await?;
-    let session = find_session(&mut link, &arguments.session).await?.id;
+    let session = find_session(&mut link, &arguments.session).await?;
+    lend_world(&mut link, &session).await;
+    let session = session.id;
     let request = TurnServicePromptRequest {
         request_id: request_id(),
         session: session.clone(),

@@ -15,7 +15,8 @@ use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
         Approval, ClientRef, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptMode,
-        QueuedPrompt, Session, SessionState, StopReason, Usage, event::Body, item::Kind,
+        QueuedPrompt, Session, SessionState, StopReason, TurnSuspended, Usage, event::Body,
+        item::Kind,
     },
 };
 
@@ -51,7 +52,7 @@ pub struct Transcript {
 struct Running {
     /// Who began it.
     by: Option<ClientRef>,
-    suspended: Option<String>,
+    suspended: Option<TurnSuspended>,
     interrupted: bool,
     /// Times in a row that the daemon ended while the turn waited for the model, and nothing came of it.
     deaths: u32,
@@ -158,7 +159,7 @@ impl Transcript {
                 };
             }
             Body::TurnSuspended(suspended) => {
-                self.running.suspended = Some(suspended.reason.clone());
+                self.running.suspended = Some(suspended.clone());
             }
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
@@ -325,7 +326,15 @@ impl Transcript {
     /// Why the running turn waits to be sent on, if it does.
     #[must_use]
     pub fn suspension(&self) -> Option<&str> {
-        self.running.suspended.as_deref()
+        let suspended = self.running.suspended.as_ref();
+        suspended.map(|suspended| suspended.reason.as_str())
+    }
+
+    /// Whether the running turn waits for what a client's world may hold.
+    #[must_use]
+    pub fn wants_world(&self) -> bool {
+        let suspended = self.running.suspended.as_ref();
+        suspended.is_some_and(|suspended| suspended.wants_world)
     }
 
     /// Whether the running turn is being interrupted.
