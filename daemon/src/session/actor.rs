@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
     acts::{Acts, Happened},
+    board::Seat,
     feed::{Closed, Feed},
     writing::NoRoom,
 };
@@ -58,7 +59,9 @@ pub fn start(
     events.iter().for_each(|event| transcript.apply(event));
     let (sender, inbox) = mpsc::channel(INBOX);
     let (happened_to, happened) = mpsc::unbounded_channel();
-    let feed = Arc::new(Feed::new(transcript.summary()));
+    let seat = Seat::new(world.board.clone(), id.clone());
+    let feed = Arc::new(Feed::new(transcript.summary()).seated(seat));
+    world.board.enter(&id, &feed, &transcript);
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
@@ -169,7 +172,10 @@ impl Actor {
     async fn run(mut self, happened: mpsc::UnboundedReceiver<Happened>, panicked: bool) {
         let closing = Closing(self.feed.clone());
         let done = match self.take_over(panicked).await {
-            Ok(()) => self.live(happened).await,
+            Ok(()) => {
+                self.notify_of_waiting();
+                self.live(happened).await
+            }
             Err(error) => Err(error),
         };
         match done {

@@ -156,8 +156,9 @@ impl Actor {
                 .iter()
                 .filter_map(|event| told_job(&self.transcript, event)),
         );
-        self.notify(&events);
         self.feed.publish(&events, summary);
+        self.world.board.wrote(&self.id, &self.transcript, &events);
+        self.notify(&events);
         Ok(())
     }
 
