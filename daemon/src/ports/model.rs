@@ -55,4 +55,17 @@ pub trait Models: Send + Sync {
     ///
     /// [`SampleError`] of kind `Credentials` or `Configuration`.
     fn open(&self, name: String, asker: Asker) -> BoxFuture<'static, Result<Opened, SampleError>>;
+
+    /// Makes the model ready that configuration names for small work, with its whole name; `None` when
+    /// it names none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    fn open_small(
+        &self,
+        _asker: Asker,
+    ) -> BoxFuture<'static, Result<Option<(String, Opened)>, SampleError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

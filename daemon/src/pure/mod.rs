@@ -16,5 +16,6 @@ pub mod request;
 pub mod retry;
 pub mod sample;
 pub mod script;
+pub mod title;
 pub mod transcript;
 pub mod turn;

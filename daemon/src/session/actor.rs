@@ -27,6 +27,7 @@ use super::{
     acts::{Acts, Happened},
     board::Seat,
     feed::{Closed, Feed},
+    titles::Named,
     writing::NoRoom,
 };
 use crate::{
@@ -71,6 +72,7 @@ pub fn start(
         deferred: VecDeque::new(),
         interrupted: Vec::new(),
         waiting: Vec::new(),
+        titles: JoinSet::new(),
         paused: None,
         began: Instant::now(),
         sample: None,
@@ -126,6 +128,8 @@ pub(super) struct Actor {
     pub(super) jobs: JoinSet<JobEnded>,
     /// Jobs that are being stopped because what they lived with is over.
     pub(super) dying: JoinSet<()>,
+    /// A title that is being made.
+    pub(super) titles: JoinSet<Option<Named>>,
     /// The answer that is being read.
     pub(super) sample: Option<Deltas>,
     pub(super) timer: Option<Pin<Box<Sleep>>>,
@@ -199,6 +203,7 @@ impl Actor {
                 Some(Happened::Started(job)) = happened.recv() => self.job_started(job).await,
                 Some(input) = self.acts.next() => self.advance(input).await,
                 Some(Ok(ended)) = self.jobs.join_next() => self.job_ended(ended).await,
+                Some(Ok(named)) = self.titles.join_next() => self.title_made(named).await,
                 Some(_dead) = self.dying.join_next() => self.rest().await,
                 input = next_of(&mut self.sample) => self.advance(input).await,
                 () = rung(&mut self.timer) => {
@@ -231,6 +236,7 @@ impl Actor {
         self.carry_out(effects, NoRoom::Wait).await?;
         self.growing.clear()?;
         self.stop_outlived();
+        self.ask_for_title();
         if ended { self.rest().await } else { Ok(()) }
     }
 

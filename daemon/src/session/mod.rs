@@ -13,6 +13,7 @@ mod jobs;
 mod news;
 #[cfg(test)]
 pub(crate) mod tests;
+mod titles;
 mod writing;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

@@ -254,7 +254,7 @@ impl Actor {
                 request_id,
             } = entry;
             match &mut body {
-                Body::SampleEnded(ended) => {
+                Body::SampleEnded(ended) if ended.turn != 0 => {
                     let spent = ended.usage.get_or_insert_default();
                     usage = add(usage, *spent);
                 }
