@@ -147,6 +147,7 @@ impl Transcript {
             Body::TurnStarted(started) => {
                 self.summary.turns = self.summary.turns.max(started.turn);
                 self.summary.running_turn = started.turn;
+                self.summary.turn_started_ms = event.time_ms;
                 self.summary.last_stop = StopReason::Unspecified.into();
                 self.running = Running::default();
             }
@@ -155,6 +156,7 @@ impl Transcript {
             }
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
+                self.summary.turn_started_ms = 0;
                 self.summary.last_stop = ended.stop_reason;
                 self.running.suspended = None;
             }
