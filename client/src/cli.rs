@@ -10,7 +10,7 @@ use crate::{
     commands::{
         approve, archive, attach, completions, daemon, delete, demo, deny, diff, env, exec, export,
         files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, queue,
-        rename, send, wait,
+        rename, send, top, wait,
     },
     context,
     failure::Failure,
@@ -49,6 +49,7 @@ pub enum Command {
     #[command(visible_alias = "resume")]
     Attach(attach::Arguments),
     Ps(ps::Arguments),
+    Top(top::Arguments),
     Send(send::Arguments),
     Queue(queue::Arguments),
     Interrupt(interrupt::Arguments),
@@ -75,8 +76,6 @@ pub enum Command {
     Patch(passed_on::Patch),
     Config(passed_on::Config),
     Doctor(passed_on::Doctor),
-    #[command(hide = true)]
-    Top(later::Arguments),
     #[command(hide = true)]
     Undo(later::Arguments),
     #[command(hide = true)]
@@ -333,6 +332,7 @@ mod tests {
             "resume bcd",
             "ps --all --json",
             "top",
+            "top --once --json",
             "send s hello --queue",
             "send s hello --start --turn 3",
             "queue s --json",

@@ -40,6 +40,7 @@ pub mod ps;
 pub mod queue;
 pub mod rename;
 pub mod send;
+pub mod top;
 pub mod wait;
 
 /// How a command ends.
@@ -93,7 +94,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Sandbox(_) | Command::Patch(_) | Command::Config(_) | Command::Doctor(_) => {
             passed_on::must_come_first()
         }
-        Command::Top(_) => later::refuse("quire top"),
+        Command::Top(arguments) => top::run(arguments, context).await,
         Command::Undo(_) => later::refuse("quire undo"),
         Command::Search(_) => later::refuse("quire search"),
         Command::Symbols(_) => later::refuse("quire symbols"),
@@ -106,7 +107,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
 }
 
 /// A name for a mutating request that nobody has used before.
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     RequestId::random().to_string()
 }
 

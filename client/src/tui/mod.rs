@@ -29,11 +29,11 @@ mod page;
 mod press;
 mod run;
 mod status;
-mod terminal;
+pub(crate) mod terminal;
 #[cfg(test)]
 mod tests;
-mod text;
-mod theme;
+pub(crate) mod text;
+pub(crate) mod theme;
 mod transcript;
 
 pub use app::{App, Effect, Input, Leaving, Met, Role, Setup};

@@ -18,7 +18,7 @@ use crossterm::{
         LeaveAlternateScreen,
     },
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{Frame, Terminal, backend::CrosstermBackend};
 use rustix::process::{Signal, kill_current_process_group};
 
 use super::{app::App, draw::draw};
@@ -43,13 +43,17 @@ pub fn require_terminal() -> Result<(), Failure> {
 }
 
 /// The terminal while it is ours.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl Screen {
     /// Takes the terminal over.
-    pub(super) fn open() -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Usage`] when there is none, [`Exit::Failed`] when it cannot be used.
+    pub(crate) fn open() -> Result<Self, Failure> {
         require_terminal()?;
         HOOK.call_once(give_back_on_panic);
         take().map_err(unusable)?;
@@ -63,18 +67,23 @@ impl Screen {
         }
     }
 
-    /// Draws what has changed, in one go where the terminal can.
+    /// Draws what has changed.
     pub(super) fn draw(&mut self, app: &mut App) -> Result<(), Failure> {
+        self.paint(|frame| {
+            app.prepare(frame.area());
+            draw(frame, app);
+        })
+    }
+
+    /// Has `picture` drawn, in one go where the terminal can.
+    pub(crate) fn paint(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
         if !TAKEN.load(Ordering::SeqCst) {
             // A panic in another thread has given it back and told about itself.
             return Err(Failure::silent(Exit::Failed));
         }
         let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| {
-                let painted = self.terminal.draw(|frame| {
-                    app.prepare(frame.area());
-                    draw(frame, app);
-                });
+                let painted = self.terminal.draw(picture);
                 painted.map(drop)
             })
             .and_then(|()| execute!(self.terminal.backend_mut(), EndSynchronizedUpdate));
@@ -82,7 +91,7 @@ impl Screen {
     }
 
     /// Forgets what is on the screen, so that the next [`draw`](Self::draw) draws all of it.
-    pub(super) fn forget(&mut self) -> Result<(), Failure> {
+    pub(crate) fn forget(&mut self) -> Result<(), Failure> {
         self.terminal.clear().map_err(unusable)
     }
 
@@ -94,7 +103,7 @@ impl Screen {
     }
 
     /// Gives the terminal to the shell and stops; takes it again when the shell lets us go on.
-    pub(super) fn suspend(&mut self) -> Result<(), Failure> {
+    pub(crate) fn suspend(&mut self) -> Result<(), Failure> {
         give_back();
         // The whole group, as the terminal's own Ctrl+Z would: whoever started us stops too.
         let stopped = kill_current_process_group(Signal::TSTP).map_err(io::Error::from);

@@ -34,7 +34,7 @@ use crate::{
     },
     ports::tool::Place,
     pure::prompt,
-    session::{Notify, SaveRule, World},
+    session::{Notify, SaveRule, World, board::Board},
 };
 
 /// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
@@ -71,6 +71,7 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         briefing: briefing_of(&start),
         save_rule: saver(&start),
         notify: notifier(&models),
+        board: Board::default(),
         instructions: Arc::from(prompt::instructions()),
         max_samples: limits.max_requests,
     };
@@ -234,7 +235,7 @@ fn notifier(models: &Configured) -> Notify {
         tokio::task::spawn_blocking(move || {
             let loaded = models.load(&env::temp_dir(), &Default::default(), &Flags::default());
             match loaded.map(|loaded| loaded.config.notify) {
-                Ok(Some(command)) => programs.run(command, news),
+                Ok(Some(command)) => programs.run(&command, news),
                 Ok(None) => {}
                 Err(problems) => tracing::warn!(%problems, "nobody is notified"),
             }

@@ -228,8 +228,10 @@ impl Registry {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
         }
-        let handle = session::start(id, self.world.clone(), events, surroundings, false);
+        let world = self.world.clone();
+        let handle = session::start(id.clone(), world, events, surroundings, false);
         self.keep(handle);
+        self.world.board.stir(&id);
         Ok(summary.clone())
     }
 
@@ -389,6 +391,7 @@ impl Registry {
         living.sessions.remove(handle.id());
         living.pauses.remove(handle.id());
         drop(living);
+        self.world.board.deleted(handle.id());
         handle.feed().close(Closed::Left);
         Ok(Some(looked.jobs))
     }

@@ -115,6 +115,7 @@ impl Transcript {
                     .item
                     .as_ref()
                     .is_some_and(|item| item.status() == ItemStatus::CutOff) => {}
+            Body::SampleEnded(ended) if ended.turn == 0 => {}
             Body::TurnSuspended(_)
             | Body::JobStarted(_)
             | Body::JobEnded(_)
@@ -152,6 +153,7 @@ impl Transcript {
             Body::TurnStarted(started) => {
                 self.summary.turns = self.summary.turns.max(started.turn);
                 self.summary.running_turn = started.turn;
+                self.summary.turn_started_ms = event.time_ms;
                 self.summary.last_stop = StopReason::Unspecified.into();
                 self.running = Running {
                     by: event.by.clone(),
@@ -163,15 +165,18 @@ impl Transcript {
             }
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
+                self.summary.turn_started_ms = 0;
                 self.summary.last_stop = ended.stop_reason;
                 self.running.suspended = None;
             }
             // Sent on, if it was suspended.
             Body::SampleRetried(_) => self.running.suspended = None,
             Body::SampleEnded(ended) => {
-                self.running.answers += 1;
                 let usage = ended.usage.unwrap_or_default();
-                self.running.usage = add(self.running.usage, usage);
+                if ended.turn != 0 {
+                    self.running.answers += 1;
+                    self.running.usage = add(self.running.usage, usage);
+                }
                 self.summary.usage = Some(add(self.usage(), usage));
             }
             Body::ItemStarted(change) => self.put_item(event, change.item.as_ref()),
@@ -249,18 +254,30 @@ impl Transcript {
         if !self.summary.title.is_empty() {
             return self.summary.title.clone();
         }
-        let prompts = self.items.values().find_map(|item| match &item.kind {
-            Some(Kind::Prompt(prompt)) if prompt.job_id.is_empty() => {
-                prompt.text.lines().find(|line| !line.trim().is_empty())
-            }
-            _ => None,
-        });
-        prompts
+        let words = self.first_words().unwrap_or_default();
+        let mut lines = words.lines();
+        lines
+            .find(|line| !line.trim().is_empty())
             .unwrap_or_default()
             .trim()
             .chars()
             .take(60)
             .collect()
+    }
+
+    /// Whether the session has a title of its own.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.summary.title.is_empty()
+    }
+
+    /// The first prompt of a person.
+    #[must_use]
+    pub fn first_words(&self) -> Option<&str> {
+        self.items.values().find_map(|item| match &item.kind {
+            Some(Kind::Prompt(prompt)) if prompt.job_id.is_empty() => Some(prompt.text.as_str()),
+            _ => None,
+        })
     }
 
     fn state(&self) -> SessionState {

@@ -28,8 +28,10 @@ use tokio::{
 use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
     acts::{Acts, Happened},
+    board::Seat,
     feed::{Closed, Feed},
     interrupts::Interrupts,
+    titles::Named,
     writing::NoRoom,
 };
 use crate::{
@@ -63,7 +65,9 @@ pub fn start(
     events.iter().for_each(|event| transcript.apply(event));
     let (sender, inbox) = mpsc::channel(INBOX);
     let (happened_to, happened) = mpsc::unbounded_channel();
-    let feed = Arc::new(Feed::new(transcript.summary()));
+    let seat = Seat::new(world.board.clone(), id.clone());
+    let feed = Arc::new(Feed::new(transcript.summary()).seated(seat));
+    world.board.enter(&id, &feed, &transcript);
     let (lent, shown) = watch::channel(surroundings.clone());
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
@@ -75,6 +79,7 @@ pub fn start(
         interrupted: Vec::new(),
         interrupts: Interrupts::default(),
         waiting: Vec::new(),
+        titles: JoinSet::new(),
         paused: None,
         began: Instant::now(),
         sample: None,
@@ -136,6 +141,8 @@ pub(super) struct Actor {
     pub(super) jobs: JoinSet<JobEnded>,
     /// Jobs that are being stopped because what they lived with is over.
     pub(super) dying: JoinSet<()>,
+    /// A title that is being made.
+    pub(super) titles: JoinSet<Option<Named>>,
     /// The answer that is being read.
     pub(super) sample: Option<Deltas>,
     pub(super) timer: Option<Pin<Box<Sleep>>>,
@@ -182,7 +189,10 @@ impl Actor {
     async fn run(mut self, happened: mpsc::UnboundedReceiver<Happened>, panicked: bool) {
         let closing = Closing(self.feed.clone());
         let done = match self.take_over(panicked).await {
-            Ok(()) => self.live(happened).await,
+            Ok(()) => {
+                self.notify_of_waiting();
+                self.live(happened).await
+            }
             Err(error) => Err(error),
         };
         match done {
@@ -206,6 +216,7 @@ impl Actor {
                 Some(Happened::Started(job)) = happened.recv() => self.job_started(job).await,
                 Some(input) = self.acts.next() => self.advance(input).await,
                 Some(Ok(ended)) = self.jobs.join_next() => self.job_ended(ended).await,
+                Some(Ok(named)) = self.titles.join_next() => self.title_made(named).await,
                 Some(_dead) = self.dying.join_next() => self.rest().await,
                 input = next_of(&mut self.sample) => self.advance(input).await,
                 () = rung(&mut self.timer) => {
@@ -238,6 +249,7 @@ impl Actor {
         self.carry_out(effects, NoRoom::Wait).await?;
         self.growing.clear()?;
         self.stop_outlived();
+        self.ask_for_title();
         if ended { self.rest().await } else { Ok(()) }
     }
 

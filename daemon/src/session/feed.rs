@@ -18,6 +18,8 @@ use quire_proto::{
 };
 use tokio::sync::watch;
 
+use super::board::Seat;
+
 /// Events kept in memory for readers that are nearly up to date.
 const TAIL_EVENTS: usize = 64;
 /// Bytes of a command's output kept for the live view.
@@ -30,6 +32,8 @@ const PIECE: usize = 64 << 10;
 pub struct Feed {
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// Where those who look over all sessions are told that someone came or left.
+    seat: Option<Seat>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +104,15 @@ impl Feed {
         Self {
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
+            seat: None,
         }
+    }
+
+    /// Tells the board, too, who comes and leaves.
+    #[must_use]
+    pub fn seated(mut self, seat: Seat) -> Self {
+        self.seat = Some(seat);
+        self
     }
 
     /// Shows events that are safe, and the session as they leave it. Items they complete stop
@@ -177,6 +189,7 @@ impl Feed {
             state.presence.0 += 1;
             state.presence.1.push(client);
         });
+        self.stir();
     }
 
     /// Someone left.
@@ -192,6 +205,7 @@ impl Feed {
                 state.presence.1.remove(place);
             }
         });
+        self.stir();
     }
 
     /// The session as its newest event left it.
@@ -291,6 +305,12 @@ impl Feed {
             return Next::Nothing;
         }
         Next::Updates(updates.into_iter().map(wire).collect())
+    }
+
+    fn stir(&self) {
+        if let Some(seat) = &self.seat {
+            seat.stir();
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

@@ -5,15 +5,18 @@
 
 mod actor;
 mod acts;
+pub mod board;
 mod effects;
 pub mod feed;
 mod inbox;
 mod interrupts;
 mod jobs;
+mod news;
 mod queue;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
+mod titles;
 pub mod world;
 mod writing;
 
@@ -38,9 +41,10 @@ use crate::{
         model::Models,
         tool::{Place, RunningJobs, Tool},
     },
-    pure::transcript::Answer,
+    pure::{news::News, transcript::Answer},
 };
 pub use actor::{now_ms, start};
+use board::Board;
 use feed::Feed;
 pub use queue::QueueChange;
 pub use refusal::Running;
@@ -69,8 +73,10 @@ pub struct World {
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.
     pub save_rule: SaveRule,
-    /// Tells the user's own program that a background job has ended.
+    /// Tells the user's own program that someone is needed, or could look.
     pub notify: Notify,
+    /// What is told to those who look over all sessions.
+    pub board: Board,
     /// The system prompt.
     pub instructions: Arc<str>,
     /// Most requests to the model in one turn.
@@ -80,8 +86,8 @@ pub struct World {
 /// Keeps a rule; the error is a sentence.
 pub type SaveRule = Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>;
 
-/// Takes one JSON object; never blocks, and whatever goes wrong is logged.
-pub type Notify = Arc<dyn Fn(String) + Send + Sync>;
+/// Tells the user's own program; never blocks, and whatever goes wrong is logged.
+pub type Notify = Arc<dyn Fn(News) + Send + Sync>;
 
 /// Who asks, and by which request.
 #[derive(Clone, Debug, Default)]

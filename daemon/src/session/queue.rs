@@ -89,6 +89,7 @@ impl Actor {
         if done.as_ref().is_err_and(Ended::is_refusal) {
             self.turn = None;
         }
+        self.ask_for_title();
         done
     }
 

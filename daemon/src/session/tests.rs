@@ -175,6 +175,7 @@ pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Co
         briefing: Arc::new(|_| std::future::ready("<cwd>/w</cwd>".to_owned()).boxed()),
         save_rule: Arc::new(|_| Ok(())),
         notify: Arc::new(|_| {}),
+        board: Board::default(),
         instructions: Arc::from("be good"),
         max_samples: 20,
     }

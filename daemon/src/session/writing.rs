@@ -156,8 +156,9 @@ impl Actor {
                 .iter()
                 .filter_map(|event| told_job(&self.transcript, event)),
         );
-        self.notify(&events);
         self.feed.publish(&events, summary);
+        self.world.board.wrote(&self.id, &self.transcript, &events);
+        self.notify(&events);
         self.show_want();
         Ok(())
     }
@@ -270,7 +271,7 @@ impl Actor {
                 request_id,
             } = entry;
             match &mut body {
-                Body::SampleEnded(ended) => {
+                Body::SampleEnded(ended) if ended.turn != 0 => {
                     let spent = ended.usage.get_or_insert_default();
                     usage = add(usage, *spent);
                 }

@@ -279,11 +279,7 @@ impl SessionService for Services {
             );
             return Err(refuse(Code::DataLoss, "HISTORY_SHORTER", message));
         }
-        let heartbeat = match request.heartbeat_ms {
-            0 => HEARTBEAT_MS.0,
-            wanted => wanted.max(HEARTBEAT_MS.1),
-        };
-        let heartbeat = Duration::from_millis(heartbeat.into());
+        let heartbeat = heartbeat(request.heartbeat_ms);
         let store = self.sessions.store().clone();
         let updates = watch(handle, store, request.after, client, heartbeat);
         let shutdown = self.start.shutdown.clone();
@@ -340,6 +336,7 @@ impl Services {
                 let id = session.id.parse().map_err(bad_id)?;
                 store.delete(&id, request).await?;
                 self.sessions.world().worlds.forget(&id).await;
+                self.sessions.world().board.deleted(&id);
                 Ok(())
             }
             _ => Err(refused),
@@ -435,6 +432,15 @@ pub(super) fn directory(field: &str, path: &str) -> Result<(), Status> {
         return Err(invalid(format!("`{}` is not a directory", path.display())));
     }
     Ok(())
+}
+
+/// The interval of heartbeats, by what a request says of it.
+pub(super) fn heartbeat(wanted_ms: u32) -> Duration {
+    let ms = match wanted_ms {
+        0 => HEARTBEAT_MS.0,
+        wanted => wanted.max(HEARTBEAT_MS.1),
+    };
+    Duration::from_millis(ms.into())
 }
 
 /// Where the next page begins: the last session's time and id.

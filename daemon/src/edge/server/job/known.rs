@@ -84,7 +84,7 @@ impl Services {
     }
 
     /// With what is known only while a job runs.
-    fn as_it_stands(&self, job: Job) -> Job {
+    pub(in crate::edge::server) fn as_it_stands(&self, job: Job) -> Job {
         let id = job.id.parse().ok();
         match id.and_then(|id| self.jobs.get(&id)) {
             Some(running) if job.state() == JobState::Running => Job {
