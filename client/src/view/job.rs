@@ -43,7 +43,7 @@ impl View {
         let mut changes = vec![Change::JobsChanged];
         let call = ItemId::new(job.item).and_then(|id| self.items.get_mut(&id));
         if let Some(call) = call
-            && call.runs_on()
+            && call.runs_on_in() == Some(ended.job_id.as_str())
         {
             call.end_job();
             let job = ended.job_id.clone();
@@ -55,14 +55,10 @@ impl View {
 
     /// A call that came after the end of the job it left running has nothing to wait for.
     pub(super) fn settle_job(&mut self, id: ItemId) {
-        let Some(item) = self.items.get_mut(&id).filter(|item| item.runs_on()) else {
+        let Some(item) = self.items.get_mut(&id) else {
             return;
         };
-        let Some(Kind::ToolCall(call)) = item.kind() else {
-            return;
-        };
-        let job = call.outcome.as_ref().map(|outcome| &outcome.job_id);
-        let job = job.and_then(|job| self.jobs.get(job));
+        let job = item.runs_on_in().and_then(|job| self.jobs.get(job));
         if job.is_some_and(|job| job.item == id.get() && job.state() != v1::JobState::Running) {
             item.end_job();
         }

@@ -157,7 +157,7 @@ impl Actor {
                 .filter_map(|event| told_job(&self.transcript, event)),
         );
         self.notify(&events);
-        self.feed.publish(&events, summary);
+        self.feed.publish(events, summary);
         Ok(())
     }
 
@@ -223,6 +223,7 @@ impl Actor {
     fn answer_paused(&mut self, request: Request, log: &Transcript) {
         match request {
             Request::Look { reply: to } => reply(to, Ok(Self::look(log))),
+            Request::Piece { further, reply: to } => reply(to, Ok(log.piece(further))),
             Request::Told { job, reply: to } => {
                 reply(to, Ok(log.told_output(&job).map(str::to_owned)));
             }
