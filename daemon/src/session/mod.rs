@@ -33,9 +33,9 @@ use crate::{
     },
     pure::transcript::{Answer, Further, Piece},
 };
-pub use actor::{now_ms, start};
+pub use actor::{now_ms, start, wake};
 use feed::Feed;
-pub use writing::history;
+pub use writing::{history, logged};
 
 /// Requests that may wait for an actor; more wait at the door.
 const INBOX: usize = 64;

@@ -116,12 +116,9 @@ fn a_flood_of_output_keeps_its_newest_part_and_tells_the_gap() {
         feed.output(ItemId::FIRST, number * 10_000, &block);
     }
     let mut reader = Reader::default();
-    let Next::Updates(updates) = feed.next(&mut reader) else {
-        panic!("nothing to read")
-    };
     let mut end = None;
-    for update in updates.updates() {
-        if let Some(Update::Delta(delta)) = update.update {
+    while let Next::Updates(told) = feed.next(&mut reader) {
+        for delta in deltas(told) {
             assert!(
                 end.is_none_or(|end| end == delta.offset),
                 "pieces follow each other"
@@ -134,4 +131,110 @@ fn a_flood_of_output_keeps_its_newest_part_and_tells_the_gap() {
         }
     }
     assert_eq!(end, Some(1_000_000));
+}
+
+fn deltas(told: Told) -> Vec<quire_proto::v1::Delta> {
+    let delta = |update: SessionServiceWatchResponse| match update.update {
+        Some(Update::Delta(delta)) => Some(delta),
+        _ => None,
+    };
+    told.updates().filter_map(delta).collect()
+}
+
+/// Bytes of what a reader is given at once.
+fn bytes(next: Next) -> Option<usize> {
+    let Next::Updates(told) = next else {
+        return None;
+    };
+    Some(told.updates().map(|update| update.encoded_len()).sum())
+}
+
+fn with_text(seq: u64, bytes: usize) -> Event {
+    Event {
+        request_id: "x".repeat(bytes),
+        ..event(seq)
+    }
+}
+
+#[test]
+fn a_step_is_bounded_whatever_happened_meanwhile() {
+    let feed = at(0);
+    let mut reader = Reader::default();
+    for seq in 1..=60 {
+        feed.publish(vec![with_text(seq, 4_000)], Session::default());
+    }
+    for item in 1..=20 {
+        let item = ItemId::new(item).unwrap();
+        feed.grow(item, &"text ".repeat(30_000));
+        feed.output(item, 0, &[b'x'; 200_000]);
+    }
+    let steps: Vec<usize> = std::iter::from_fn(|| bytes(feed.next(&mut reader))).collect();
+    assert!(steps.len() > 20, "{steps:?}");
+    assert!(steps.iter().all(|step| *step < 80_000), "{steps:?}");
+    assert!(matches!(feed.next(&mut reader), Next::Nothing));
+}
+
+#[test]
+fn the_tail_is_bounded_by_bytes_too() {
+    let feed = at(0);
+    for seq in 1..=10 {
+        feed.publish(vec![with_text(seq, 100_000)], Session::default());
+    }
+    let behind = feed.next(&mut Reader::at(7, BTreeMap::new()));
+    assert!(matches!(behind, Next::Behind(7)), "{behind:?}");
+    let mut reader = Reader::at(8, BTreeMap::new());
+    assert_eq!(told(feed.next(&mut reader)), ["event 9"]);
+    assert_eq!(told(feed.next(&mut reader)), ["event 10", "synced 10"]);
+    feed.publish(vec![with_text(11, 1 << 20)], Session::default());
+    let behind = feed.next(&mut reader);
+    assert!(matches!(behind, Next::Behind(10)), "{behind:?}");
+}
+
+#[test]
+fn the_past_is_over_when_all_that_had_grown_is_told_and_not_before() {
+    let feed = at(1);
+    let text = "t".repeat(150_000);
+    feed.grow(ItemId::FIRST, &text);
+    let mut reader = Reader::at(1, BTreeMap::new());
+    let mut steps = Vec::new();
+    while !steps.iter().any(|told: &String| told == "synced 1") {
+        steps.extend(told(feed.next(&mut reader)));
+        // What comes meanwhile does not put it off.
+        feed.grow(ItemId::FIRST, &text);
+    }
+    assert_eq!(
+        steps.len(),
+        4,
+        "three pieces and the word that this was all"
+    );
+}
+
+#[test]
+fn an_item_that_grows_without_end_keeps_nobody_from_the_others() {
+    let feed = at(0);
+    let second = ItemId::FIRST.next();
+    let mut reader = Reader::default();
+    feed.grow(second, "quiet");
+    for block in 0..3 {
+        feed.output(ItemId::FIRST, block * 90_000, &[b'x'; 90_000]);
+        let Next::Updates(told) = feed.next(&mut reader) else {
+            panic!("nothing to read")
+        };
+        if deltas(told).iter().any(|delta| delta.item == second.get()) {
+            return;
+        }
+    }
+    panic!("the quiet one was never read");
+}
+
+#[test]
+fn after_a_snapshot_what_grows_is_read_from_its_first_byte() {
+    let feed = at(7);
+    feed.grow(ItemId::FIRST, "from the start");
+    let mut reader = Reader::at(3, BTreeMap::from([(1, 5)]));
+    reader.jumped(7);
+    assert_eq!(
+        told(feed.next(&mut reader)),
+        ["delta 1@0 from the start", "synced 7"]
+    );
 }
