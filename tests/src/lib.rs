@@ -33,6 +33,7 @@ pub mod small_disk;
 pub mod stage;
 pub mod svg;
 pub mod terminal;
+pub mod ticker;
 pub mod view;
 pub mod wait;
 pub mod wrapped;

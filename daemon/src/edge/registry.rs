@@ -254,9 +254,9 @@ impl Registry {
                 (false, kept.map(Surroundings::from).unwrap_or_default())
             }
         };
-        let events = session::history(&self.world.store, id).await?;
+        let transcript = session::logged(&self.world.store, id).await?;
         let world = self.world.clone();
-        let handle = session::start(id.clone(), world, &events, surroundings, panicked);
+        let handle = session::wake((id.clone(), transcript), world, surroundings, panicked);
         self.keep(handle.clone());
         Ok(handle)
     }

@@ -41,15 +41,18 @@ use crate::{
         model::Models,
         tool::{Place, RunningJobs, Tool},
     },
-    pure::{news::News, transcript::Answer},
+    pure::{
+        news::News,
+        transcript::{Answer, Further, Piece},
+    },
 };
-pub use actor::{now_ms, start};
+pub use actor::{now_ms, start, wake};
 use board::Board;
 use feed::Feed;
 pub use queue::QueueChange;
 pub use refusal::Running;
 pub use world::{Held, Lending, Lent, Surroundings};
-pub use writing::history;
+pub use writing::{history, logged};
 
 /// Requests that may wait for an actor; more wait at the door.
 const INBOX: usize = 64;
@@ -208,6 +211,10 @@ enum Request {
     },
     Look {
         reply: Reply<Looked>,
+    },
+    Piece {
+        further: Option<Further>,
+        reply: Reply<Piece>,
     },
     Told {
         job: String,
@@ -435,6 +442,15 @@ impl Handle {
     /// [`Refusal::Closed`].
     pub async fn look(&self) -> Result<Looked, Refusal> {
         self.ask(|reply| Request::Look { reply }).await
+    }
+
+    /// A piece of a snapshot of the session: the first, of how it is now, or the one that `further` names.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`].
+    pub async fn piece(&self, further: Option<Further>) -> Result<Piece, Refusal> {
+        self.ask(|reply| Request::Piece { further, reply }).await
     }
 
     /// What an ended job printed, if the log tells all of it.

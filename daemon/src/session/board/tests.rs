@@ -40,8 +40,8 @@ impl Told {
             self.transcript.apply(&event);
             events.push(event);
         }
-        self.feed.publish(&events, self.transcript.summary());
         self.board.wrote(&self.id, &self.transcript, &events);
+        self.feed.publish(events, self.transcript.summary());
     }
 
     /// Another actor takes the session over, in the same daemon.
