@@ -7,6 +7,7 @@ pub mod codec;
 pub mod config;
 pub mod cut;
 pub mod job_end;
+pub mod news;
 pub mod outcome;
 pub mod patch;
 pub mod policy;

@@ -5,10 +5,14 @@
 
 mod jobs;
 mod lost;
+pub mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
@@ -20,6 +24,7 @@ use quire_proto::{
 
 use jobs::JobLog;
 use lost::Lost;
+use seen::Seen;
 
 /// What a mutating request was answered with, to be answered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +48,7 @@ pub struct Transcript {
     decisions: HashMap<String, u64>,
     running: Running,
     lost: Lost,
+    seen: Seen,
 }
 
 /// What is known of the running turn besides its items.
@@ -184,6 +190,7 @@ impl Transcript {
             Body::EventLost(_) => {}
             Body::HistoryRewound(rewound) => {
                 self.items.retain(|id, _| *id <= rewound.through_item);
+                self.seen = Seen::of(self.items.values(), Path::new(&self.summary.cwd));
             }
         }
     }
@@ -205,6 +212,7 @@ impl Transcript {
             }
             _ => {}
         }
+        self.seen.apply(item, Path::new(&self.summary.cwd));
         self.items.insert(item.id, item.clone());
     }
 
@@ -427,6 +435,12 @@ impl Transcript {
             _ => None,
         });
         changed.collect()
+    }
+
+    /// What the model knows of files.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What a request was answered with, if it was seen before.

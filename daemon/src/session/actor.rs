@@ -26,6 +26,7 @@ use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
     acts::{Acts, Happened},
     feed::{Closed, Feed},
+    sharing::Sharing,
     writing::NoRoom,
 };
 use crate::{
@@ -62,6 +63,7 @@ pub fn start(
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
+        sharing: Sharing::new(&world.board, &transcript),
         jobs: JoinSet::new(),
         dying: JoinSet::new(),
         inbox,
@@ -119,6 +121,8 @@ pub(super) struct Actor {
     /// Bytes written down of each growing item.
     pub(super) offsets: BTreeMap<ItemId, u64>,
     pub(super) acts: Acts,
+    /// What it shares with other sessions.
+    pub(super) sharing: Sharing,
     /// Ends of jobs that run.
     pub(super) jobs: JoinSet<JobEnded>,
     /// Jobs that are being stopped because what they lived with is over.
@@ -325,6 +329,7 @@ impl Actor {
             environment: self.surroundings.environment.clone(),
             umask: self.surroundings.umask,
             policy: Arc::new(self.transcript.policy()),
+            known: self.known(),
         }
     }
 

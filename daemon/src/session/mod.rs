@@ -5,10 +5,12 @@
 
 mod actor;
 mod acts;
+pub mod board;
 mod effects;
 pub mod feed;
 mod inbox;
 mod jobs;
+mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writing;
@@ -34,6 +36,7 @@ use crate::{
     pure::transcript::Answer,
 };
 pub use actor::{now_ms, start};
+use board::Board;
 use feed::Feed;
 pub use writing::history;
 
@@ -53,6 +56,8 @@ pub struct World {
     pub tools: Arc<[Arc<dyn Tool>]>,
     /// Jobs that calls leave running.
     pub jobs: Arc<dyn RunningJobs>,
+    /// Where sessions tell each other what they changed.
+    pub board: Board,
     /// Writes what the model is told before the first prompt.
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.

@@ -157,6 +157,7 @@ impl Actor {
                 .filter_map(|event| told_job(&self.transcript, event)),
         );
         self.notify(&events);
+        self.share(&events);
         self.feed.publish(&events, summary);
         Ok(())
     }

@@ -325,6 +325,7 @@ fn ends_of_jobs_come_before_the_prompt_and_are_marked_as_such() {
     let beginning = Beginning {
         prompt,
         preamble: None,
+        news: Vec::new(),
         ends: vec![end],
         max_samples: 5,
         now: now(9),

@@ -44,6 +44,7 @@ impl Play {
         let beginning = Beginning {
             prompt,
             preamble: None,
+            news: Vec::new(),
             ends: Vec::new(),
             max_samples: 5,
             now: now(1),
