@@ -22,6 +22,11 @@ use crate::pure::{
     transcript::Transcript,
 };
 
+/// Told of an edit that was approved as one thing and would be another by now.
+const OVERTAKEN: &str = "not run, and no file changed: a file has changed since this edit was shown for \
+                         approval, so it would not be the edit that was approved. Read what it is about \
+                         again, then edit.";
+
 impl Turn {
     pub(super) fn begin_acting(
         &mut self,
@@ -82,7 +87,12 @@ impl Turn {
         };
         // What was approved is exactly what was shown: anything else is asked again.
         if approved.as_ref() == Some(&look.access) {
-            return self.act(transcript, item, look, effects);
+            let shown = transcript.approval_of(item).map(|approval| &approval.files);
+            if shown.is_none_or(|shown| *shown == look.preview) {
+                return self.act(transcript, item, look, effects);
+            }
+            let ending = ending(OutcomeStatus::Failed, OVERTAKEN);
+            return self.settle_call(transcript, item, ending, effects);
         }
         let verdict = policy::decide(
             &transcript.policy(),
