@@ -184,3 +184,119 @@ pub fn read(text: &str, cwd: &Path) -> Told {
     };
     Told::Files(std::iter::from_fn(|| name(lines.next()?)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(title: &str, files: &[(&str, bool)], more: usize) -> Letter {
+        let files = files
+            .iter()
+            .map(|(path, there)| (path.into(), there.then_some([7; 32])));
+        Letter {
+            author: Author {
+                session: "2kd93hfj2kd93hfj".to_owned(),
+                title: title.to_owned(),
+            },
+            files: files.collect(),
+            more,
+        }
+    }
+
+    fn outdated(path: &str, removed: bool) -> Outdated {
+        Outdated {
+            path: path.into(),
+            removed,
+        }
+    }
+
+    fn told(letters: &[Letter], files: &[Outdated]) -> News {
+        write(&Seen::default(), Path::new("/w"), letters, files)
+    }
+
+    #[test]
+    fn changes_of_a_session_are_one_line() {
+        let table = [
+            (
+                letter("Fix it", &[("/w/a", true)], 0),
+                "Session \"Fix it\" (2kd93hfj) changed a.",
+            ),
+            (
+                letter("", &[("/w/a", true), ("/w/s/b", false)], 0),
+                "Session 2kd93hfj changed a and s/b (removed).",
+            ),
+            (
+                letter("a\nb", &[("/w/a", true), ("/w/b", true), ("/x/c", true)], 4),
+                "Session \"a b\" (2kd93hfj) changed a, b, /x/c and 4 more.",
+            ),
+            (
+                letter("t", &[], 1),
+                "Session \"t\" (2kd93hfj) changed a file.",
+            ),
+            (letter("t", &[("/w/a\nM b", true)], 0), ""),
+        ];
+        for (letter, want) in table {
+            let news = told(&[letter], &[]);
+            assert_eq!((news.people.as_str(), news.model.as_str()), (want, want));
+        }
+    }
+
+    #[test]
+    fn files_that_the_model_read_are_told_to_the_model_only() {
+        let news = told(&[], &[outdated("/w/a b", false), outdated("/x/c", true)]);
+        assert_eq!(news.people, "");
+        assert_eq!(
+            news.model,
+            "Not as you saw them any more; read them again before you edit them:\nM a b\nD /x/c"
+        );
+        assert_eq!(told(&[], &[]), News::default());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let many: Vec<_> = (0..=NAMED)
+            .map(|nth| outdated(&format!("/w/{nth}"), false))
+            .collect();
+        let named =
+            |paths: &[&str]| Told::Files(paths.iter().map(|path| (*path).to_owned()).collect());
+        let table = [
+            (vec![], named(&[])),
+            (
+                vec![outdated("/w/M a", false), outdated("/x/and more", true)],
+                named(&["/w/M a", "/x/and more"]),
+            ),
+            (vec![outdated("/w", true)], named(&["/w"])),
+            (vec![outdated("/w/a\nM /etc/passwd", true)], named(&[])),
+            (
+                many[..NAMED].to_vec(),
+                Told::Files((0..NAMED).map(|nth| format!("/w/{nth}")).collect()),
+            ),
+            (many, Told::Many),
+        ];
+        let letters = [letter("M b", &[("/w/M b", true)], 0)];
+        for (files, want) in table {
+            let news = told(&letters, &files);
+            assert_eq!(
+                read(&news.model, Path::new("/w")),
+                want,
+                "of {}",
+                news.model
+            );
+        }
+        assert_eq!(
+            read("M a\nD b", Path::new("/w")),
+            named(&[]),
+            "no such notice"
+        );
+    }
+
+    #[test]
+    fn no_notice_names_more_than_so_many_files() {
+        let paths: Vec<String> = (0..40).map(|nth| format!("/w/{nth:02}")).collect();
+        let files: Vec<(&str, bool)> = paths.iter().map(|path| (path.as_str(), true)).collect();
+        let news = told(&[letter("one", &files, 0), letter("two", &files, 5)], &[]);
+        let lines: Vec<_> = news.people.lines().collect();
+        assert!(lines[0].ends_with("38 and 39."), "{}", lines[0]);
+        assert!(lines[1].ends_with("08, 09 and 35 more."), "{}", lines[1]);
+    }
+}

@@ -226,3 +226,111 @@ impl Authors for Others {
         (is_it && left.author.session != self.session).then(|| left.author.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: Fingerprint = [1; 32];
+    const AFTER: Fingerprint = [2; 32];
+
+    fn change(path: &str) -> Change {
+        Change {
+            path: path.into(),
+            before: Some(BEFORE),
+            after: Some(AFTER),
+        }
+    }
+
+    fn author(session: &str) -> Author {
+        Author {
+            session: session.to_owned(),
+            title: String::new(),
+        }
+    }
+
+    fn paths(seat: &Seat) -> Vec<String> {
+        let letters = seat.take().into_iter();
+        let files = letters.flat_map(|letter| {
+            let session = letter.author.session;
+            let paths = letter.files.into_keys();
+            paths.map(move |path| format!("{session}: {}", path.display()))
+        });
+        files.collect()
+    }
+
+    #[test]
+    fn a_change_is_left_for_the_others_whose_workspace_it_is_in() {
+        let board = Board::default();
+        let seats = ["/w", "/w", "/w/deep", "/other", "/"];
+        let seats: Vec<Seat> = (0..)
+            .zip(seats)
+            .map(|(nth, at): (u32, _)| board.seat(&nth.to_string(), Path::new(at)))
+            .collect();
+        let again = board.seat("0", Path::new("/w"));
+        seats[0].tell(&author("0"), &[change("/w/a"), change("/w/deep/b")]);
+        seats[0].tell(&author("0"), &[change("/w/a")]);
+        seats[2].tell(&author("2"), &[change("/w/deep/c")]);
+        let want: [&[&str]; 5] = [
+            &["2: /w/deep/c"],
+            &["0: /w/a", "0: /w/deep/b", "2: /w/deep/c"],
+            &["0: /w/deep/b"],
+            &[],
+            &["0: /w/a", "0: /w/deep/b", "2: /w/deep/c"],
+        ];
+        for (seat, want) in seats.iter().zip(want) {
+            assert_eq!(paths(seat), want);
+            assert_eq!(paths(seat), [""; 0], "picked up once");
+        }
+        assert_eq!(paths(&again), ["2: /w/deep/c"], "never one's own");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_may_be_put_back() {
+        let board = Board::default();
+        let (from, to) = (
+            board.seat("a", Path::new("/w")),
+            board.seat("b", Path::new("/w")),
+        );
+        for nth in 0..NAMED + 3 {
+            from.tell(&author("a"), &[change(&format!("/w/{nth:03}"))]);
+        }
+        let letters = to.take();
+        assert_eq!((letters[0].files.len(), letters[0].more), (NAMED, 3));
+        from.tell(&author("a"), &[change("/w/new")]);
+        to.put_back(letters);
+        let letters = to.take();
+        assert_eq!((letters[0].files.len(), letters[0].more), (NAMED + 1, 3));
+        drop(to);
+        from.tell(&author("a"), &[change("/w/new")]);
+        assert_eq!(board.state().seats.len(), 1);
+    }
+
+    #[test]
+    fn an_author_is_known_by_what_was_found_or_left() {
+        let board = Board::default();
+        let (a, b) = (
+            board.seat("a", Path::new("/w")),
+            board.seat("b", Path::new("/w")),
+        );
+        a.announce(&author("a"), &[change("/w/f")]);
+        assert_eq!(paths(&b), [""; 0], "nothing has happened yet");
+        let table = [
+            (BEFORE, Some(AFTER), true),
+            ([9; 32], Some(AFTER), true),
+            (BEFORE, Some([9; 32]), true),
+            (BEFORE, None, true),
+            (AFTER, Some([9; 32]), false),
+        ];
+        for (before, now, known) in table {
+            let of = |seat: &Seat| seat.authors().of(Path::new("/w/f"), before, now);
+            assert_eq!(of(&b).is_some(), known, "{before:?} {now:?}");
+            assert_eq!(of(&a), None, "not others");
+        }
+        for nth in 0..REMEMBERED {
+            a.announce(&author("a"), &[change(&format!("/w/{nth}"))]);
+        }
+        assert_eq!(b.authors().of(Path::new("/w/f"), BEFORE, None), None);
+        assert_eq!(board.state().left.len(), REMEMBERED);
+    }
+}

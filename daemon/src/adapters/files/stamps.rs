@@ -140,3 +140,64 @@ fn hash(path: &Path, size: u64) -> io::Result<Option<Fingerprint>> {
         hash.update(&buffer[..count]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn known(text: &str) -> Fingerprint {
+        Sha256::digest(text).into()
+    }
+
+    #[test]
+    fn only_files_that_hold_something_else_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().canonicalize().unwrap().join(name);
+        for name in ["same", "touched", "changed", "gone", "linked", "huge"] {
+            fs::write(at(name), "old").unwrap();
+        }
+        let believed: Vec<_> = ["same", "touched", "changed", "gone", "linked", "huge"]
+            .map(|name| (at(name), known("old")))
+            .into();
+        let mut stamps = Stamps::default();
+        assert_eq!(stamps.outdated(&believed), []);
+
+        fs::write(at("touched"), "old").unwrap();
+        // As long, so that only the times tell.
+        fs::write(at("changed"), "new").unwrap();
+        fs::remove_file(at("gone")).unwrap();
+        fs::remove_file(at("linked")).unwrap();
+        symlink("same", at("linked")).unwrap();
+        let huge = fs::File::options().write(true).open(at("huge")).unwrap();
+        huge.set_len(HASHED + 1).unwrap();
+        let told = stamps.outdated(&believed);
+        let told: Vec<_> = told
+            .iter()
+            .map(|file| (file.path.clone(), file.removed))
+            .collect();
+        let want = [("changed", false), ("gone", true), ("linked", false)];
+        assert_eq!(told, want.map(|(name, removed)| (at(name), removed)));
+    }
+
+    #[test]
+    fn a_file_is_hashed_once_and_then_only_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().canonicalize().unwrap().join("f");
+        fs::write(&path, "old").unwrap();
+        let believed = [(path.clone(), known("old"))];
+        let mut stamps = Stamps::default();
+        while stamps.0.is_empty() {
+            // Until its last change is long enough ago.
+            assert_eq!(stamps.outdated(&believed), []);
+        }
+        let remembered = |stamps: &Stamps| stamps.0[&path].0;
+        let first = remembered(&stamps);
+        // Were it hashed, this would be told.
+        stamps.0.insert(path.clone(), (first, known("other")));
+        assert_eq!(stamps.outdated(&[(path.clone(), known("other"))]), []);
+        assert_eq!(stamps.outdated(&[]), []);
+        assert!(stamps.0.is_empty(), "what nobody asks for is forgotten");
+    }
+}

@@ -110,3 +110,82 @@ fn places(text: &Text<'_>, chunks: &[Chunk]) -> Vec<Range<usize>> {
     places.sort_by_key(|place| place.start);
     places
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::patch::{Edit, Patch};
+
+    fn chunks(old: &str) -> Vec<Chunk> {
+        let text =
+            format!("*** Begin Patch\n*** Update File: f\n@@\n-{old}\n+new\n*** End Patch\n");
+        match Patch::parse(&text).unwrap().edits.remove(0) {
+            Edit::Update { chunks, .. } => chunks,
+            other => panic!("no update: {other:?}"),
+        }
+    }
+
+    fn lines(count: usize) -> String {
+        (1..=count).map(|nth| format!("line {nth}\n")).collect()
+    }
+
+    #[test]
+    fn the_smallest_whole_news_is_shown_else_where_the_patch_aims() {
+        let (long, aim) = (lines(500), chunks("line 250"));
+        let changed = long.replace("line 9\n", "line nine\n");
+        let other = lines(600).replace("line", "row");
+        let table: [(&str, Option<&str>, &str, &str, bool); 9] = [
+            (
+                "a diff",
+                Some(&long),
+                &changed,
+                "-line 9\n+line nine\n",
+                true,
+            ),
+            ("the file", None, "a\nb\n", "1\ta\n2\tb\n", true),
+            (
+                "the file, of which all changed",
+                Some(&other),
+                "a\n",
+                "1\ta\n",
+                true,
+            ),
+            ("an empty file", None, "", "(it is empty)\n", true),
+            ("a part", None, &changed, "...\n245\tline 245\n246\t", false),
+            (
+                "a part, of which all changed",
+                Some(&other),
+                &changed,
+                "250\tline 250\n",
+                false,
+            ),
+            ("what has nothing of the patch", None, &other, "", false),
+            ("binary", Some("a\n"), "a\0b", "", false),
+            ("one long line", None, &"x".repeat(9_000), "", false),
+        ];
+        for (what, old, now, want, whole) in table {
+            let shown = glimpse(old.map(str::as_bytes), now.as_bytes(), &aim, 8 << 10);
+            assert_eq!(shown.whole, whole, "{what}");
+            assert!(shown.text.contains(want), "{what}: {}", shown.text);
+            assert_eq!(
+                shown.text.is_empty(),
+                want.is_empty() && !now.is_empty(),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_glimpse_is_larger_than_its_room() {
+        let long = lines(5_000);
+        let aims: Vec<Chunk> = (1..200)
+            .flat_map(|nth| chunks(&format!("line {}", nth * 20)))
+            .collect();
+        for room in [0, 10, 100, 1_000, 8 << 10, 1 << 20] {
+            for old in [None, Some(""), Some(long.as_str())] {
+                let shown = glimpse(old.map(str::as_bytes), lines(4_000).as_bytes(), &aims, room);
+                assert!(shown.text.len() <= room && shown.text.lines().count() <= LINES);
+            }
+        }
+    }
+}

@@ -136,3 +136,193 @@ pub fn note(outcome: &mut Outcome, path: String, content: Option<Fingerprint>) {
         content: content.map(|content| content.to_vec()).unwrap_or_default(),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use quire_proto::v1::{
+        Event, FileIntent, HistoryRewound, ItemCompleted, ItemStatus, NoticeItem, SessionCreated,
+        event::Body,
+    };
+
+    use super::*;
+    use crate::pure::{news::Outdated, transcript::Transcript};
+
+    const OLD: Fingerprint = [1; 32];
+    const NEW: Fingerprint = [2; 32];
+
+    /// An outcome of this status that showed these files.
+    fn shown(status: OutcomeStatus, files: &[(&str, Option<Fingerprint>)]) -> Kind {
+        let mut outcome = Outcome {
+            status: status.into(),
+            ..Outcome::default()
+        };
+        for (path, content) in files {
+            note(&mut outcome, (*path).to_owned(), *content);
+        }
+        Kind::ToolCall(ToolCallItem {
+            outcome: Some(outcome),
+            ..ToolCallItem::default()
+        })
+    }
+
+    fn edited(status: OutcomeStatus, path: &str, after: Option<Fingerprint>) -> Kind {
+        let intent = Intent {
+            files: vec![FileIntent {
+                path: path.to_owned(),
+                before: OLD.to_vec(),
+                after: after.map(|after| after.to_vec()).unwrap_or_default(),
+            }],
+            ..Intent::default()
+        };
+        Kind::ToolCall(ToolCallItem {
+            intent: Some(intent),
+            outcome: Some(Outcome {
+                status: status.into(),
+                ..Outcome::default()
+            }),
+            ..ToolCallItem::default()
+        })
+    }
+
+    fn told(files: &[&str]) -> Kind {
+        let outdated = files.iter().map(|path| Outdated {
+            path: path.into(),
+            removed: false,
+        });
+        let outdated: Vec<_> = outdated.collect();
+        Kind::Notice(NoticeItem {
+            text: news::write(&Seen::default(), Path::new("/w"), &[], &outdated).model,
+            for_model: true,
+            ..NoticeItem::default()
+        })
+    }
+
+    fn transcript(kinds: Vec<Kind>) -> Transcript {
+        let mut transcript = Transcript::of("test");
+        let created = SessionCreated {
+            cwd: "/w".to_owned(),
+            ..SessionCreated::default()
+        };
+        let items = (1..).zip(kinds).map(|(id, kind)| Item {
+            id,
+            turn: 1,
+            status: ItemStatus::Completed.into(),
+            kind: Some(kind),
+            ..Item::default()
+        });
+        let items = items.map(|item| Body::ItemCompleted(ItemCompleted { item: Some(item) }));
+        let bodies = [Body::SessionCreated(created)].into_iter().chain(items);
+        for (seq, body) in (1..).zip(bodies) {
+            transcript.apply(&event(seq, body));
+        }
+        transcript
+    }
+
+    fn event(seq: u64, body: Body) -> Event {
+        Event {
+            seq,
+            body: Some(body),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn the_model_knows_what_it_was_shown_or_made_last() {
+        use OutcomeStatus::{Failed, Succeeded, Unknown};
+        let read = |content| shown(Succeeded, &[("/w/a", content)]);
+        let table = [
+            ("nothing", vec![], None),
+            ("read", vec![read(Some(OLD))], Some(OLD)),
+            (
+                "read again",
+                vec![read(Some(OLD)), read(Some(NEW))],
+                Some(NEW),
+            ),
+            (
+                "gone when it was read",
+                vec![read(Some(OLD)), read(None)],
+                None,
+            ),
+            (
+                "a refusal shows the news",
+                vec![read(Some(OLD)), shown(Failed, &[("/w/a", Some(NEW))])],
+                Some(NEW),
+            ),
+            (
+                "own edit",
+                vec![edited(Succeeded, "/w/a", Some(NEW))],
+                Some(NEW),
+            ),
+            (
+                "own edit that removes it",
+                vec![read(Some(OLD)), edited(Succeeded, "/w/a", None)],
+                None,
+            ),
+            (
+                "own edit that was not made",
+                vec![read(Some(OLD)), edited(Failed, "/w/a", Some(NEW))],
+                Some(OLD),
+            ),
+            (
+                "own edit that nobody knows about",
+                vec![read(Some(OLD)), edited(Unknown, "/w/a", Some(NEW))],
+                Some(OLD),
+            ),
+            (
+                "another file",
+                vec![shown(Succeeded, &[("/w/b", Some(NEW))])],
+                None,
+            ),
+            (
+                "told of a change",
+                vec![read(Some(OLD)), told(&["/w/a"])],
+                Some(OLD),
+            ),
+        ];
+        for (what, kinds, want) in table {
+            assert_eq!(transcript(kinds).seen().content("/w/a"), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_believed_no_more_until_it_is_seen_again() {
+        let read = |path| shown(OutcomeStatus::Succeeded, &[(path, Some(OLD))]);
+        let many: Vec<String> = (0..60).map(|nth| format!("/w/{nth}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let table = [
+            (vec![read("/w/a"), read("/x/b")], vec!["/x/b", "/w/a"]),
+            (
+                vec![read("/w/a"), read("/x/b"), told(&["/w/a"])],
+                vec!["/x/b"],
+            ),
+            (
+                vec![read("/w/a"), read("/x/b"), told(&["/x/b"])],
+                vec!["/w/a"],
+            ),
+            (
+                vec![read("/w/a"), told(&["/w/a"]), read("/w/a")],
+                vec!["/w/a"],
+            ),
+            // More than a notice names.
+            (vec![read("/w/a"), read("/x/b"), told(&many)], vec![]),
+        ];
+        for (kinds, want) in table {
+            let transcript = transcript(kinds);
+            let believed = transcript.seen().believed(10).into_iter();
+            let believed: Vec<_> = believed.map(|(path, _)| path).collect();
+            assert_eq!(believed, want);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_after_the_point_of_a_rewind_was_not_seen() {
+        let read = |content| shown(OutcomeStatus::Succeeded, &[("/w/a", Some(content))]);
+        let mut transcript = transcript(vec![read(OLD), read(NEW)]);
+        let rewound = HistoryRewound {
+            through_item: 1,
+            ..HistoryRewound::default()
+        };
+        transcript.apply(&event(9, Body::HistoryRewound(rewound)));
+        assert_eq!(transcript.seen().content("/w/a"), Some(OLD));
+    }
+}
