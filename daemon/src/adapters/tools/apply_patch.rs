@@ -17,8 +17,8 @@ use serde::Deserialize;
 
 use crate::{
     adapters::files::{
-        Bounds, CommitError, Expectation, Kept, Plan, PlanError, Problem, Standing, commit, finish,
-        plan, standing, sweep,
+        Bounds, CommitError, Expectation, KEPT_FILE, Kept, Plan, PlanError, Problem, Standing,
+        commit, finish, plan, standing, sweep,
     },
     ports::tool::{Finished, Live, Place, Prepared, Tool},
     pure::{
@@ -259,8 +259,11 @@ fn act(shown: &Shown, live: &Live) -> Finished {
 
 /// Keeps what was written: the model knows it, and a later change of it may be shown as a diff.
 fn remember(plan: &Plan, kept: &Kept) {
+    let small = |bytes: &&Vec<u8>| bytes.len() <= KEPT_FILE;
     for change in &plan.changes {
-        if let (Some(name), Some(bytes)) = (change.result(), &change.after) {
+        if let Some(bytes) = change.after.as_ref().filter(small)
+            && let Some(name) = change.result()
+        {
             kept.keep(name, bytes);
         }
     }

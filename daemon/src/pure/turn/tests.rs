@@ -7,10 +7,10 @@ mod resume;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quire_proto::v1::{
-    Access, ApprovalAnswer, ApprovalVerdict, ArgumentsKind, Decision, Event, EventLost, Intent,
-    JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, PromptItem, PromptMode, PromptQueued,
-    QueuedPrompt, Rule, SandboxMode, SessionCreated, SessionState, StopReason, Usage, event::Body,
-    item::Kind,
+    Access, ApprovalAnswer, ApprovalVerdict, ArgumentsKind, Decision, Event, EventLost, FileChange,
+    Intent, JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, PromptItem, PromptMode,
+    PromptQueued, QueuedPrompt, Rule, SandboxMode, SessionCreated, SessionState, StopReason, Usage,
+    event::Body, item::Kind,
 };
 
 use super::{resume::Remains, *};
@@ -124,6 +124,19 @@ fn an_approval_is_for_what_was_shown_and_nothing_else() {
     play.prepared(2, "ask");
     play.decide(ApprovalVerdict::Once, false);
     assert_eq!(play.prepared(2, "ask more"), ["changed 2 call sh", "asked"]);
+}
+
+/// A person may take an hour to say yes, and the file may change meanwhile.
+#[test]
+fn an_edit_is_made_as_it_was_approved_or_not_at_all() {
+    for (later, want) in [("+one", "act 2"), ("+two", "completed 2 call Failed")] {
+        let (mut play, _) = Play::begin("go");
+        play.answer_calls(&["sh a"]);
+        play.shown(2, "ask", "+one");
+        play.decide(ApprovalVerdict::Once, false);
+        let lines = play.shown(2, "ask", later);
+        assert!(lines.iter().any(|line| line == want), "{lines:?}");
+    }
 }
 
 #[test]
