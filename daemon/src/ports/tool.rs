@@ -49,9 +49,14 @@ pub struct Known {
 
 /// Tells which other session changed a file.
 pub trait Authors: fmt::Debug + Send + Sync {
-    /// The session that found `before` at `path`, or left `now` there; `None` when it was none, or none
-    /// that is remembered.
-    fn of(&self, path: &Path, before: Fingerprint, now: Option<Fingerprint>) -> Option<Author>;
+    /// The session that found the content `before` at `path`, or left `now` there, which is `None` for no
+    /// file. `None` when it was none, or none that is remembered.
+    fn of(
+        &self,
+        path: &Path,
+        before: Option<Fingerprint>,
+        now: Option<Fingerprint>,
+    ) -> Option<Author>;
 }
 
 /// A call that has been looked at and may now be judged.

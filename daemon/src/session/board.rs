@@ -219,10 +219,15 @@ impl fmt::Debug for Others {
 }
 
 impl Authors for Others {
-    fn of(&self, path: &Path, before: Fingerprint, now: Option<Fingerprint>) -> Option<Author> {
+    fn of(
+        &self,
+        path: &Path,
+        before: Option<Fingerprint>,
+        now: Option<Fingerprint>,
+    ) -> Option<Author> {
         let state = self.board.state();
         let left = state.left.get(path)?;
-        let is_it = left.after == now || left.before == Some(before);
+        let is_it = left.after == now || (before.is_some() && left.before == before);
         (is_it && left.author.session != self.session).then(|| left.author.clone())
     }
 }
@@ -316,11 +321,13 @@ mod tests {
         a.announce(&author("a"), &[change("/w/f")]);
         assert_eq!(paths(&b), [""; 0], "nothing has happened yet");
         let table = [
-            (BEFORE, Some(AFTER), true),
-            ([9; 32], Some(AFTER), true),
-            (BEFORE, Some([9; 32]), true),
-            (BEFORE, None, true),
-            (AFTER, Some([9; 32]), false),
+            (Some(BEFORE), Some(AFTER), true),
+            (Some([9; 32]), Some(AFTER), true),
+            (None, Some(AFTER), true),
+            (Some(BEFORE), Some([9; 32]), true),
+            (Some(BEFORE), None, true),
+            (Some(AFTER), Some([9; 32]), false),
+            (None, Some([9; 32]), false),
         ];
         for (before, now, known) in table {
             let of = |seat: &Seat| seat.authors().of(Path::new("/w/f"), before, now);
@@ -330,7 +337,7 @@ mod tests {
         for nth in 0..REMEMBERED {
             a.announce(&author("a"), &[change(&format!("/w/{nth}"))]);
         }
-        assert_eq!(b.authors().of(Path::new("/w/f"), BEFORE, None), None);
+        assert_eq!(b.authors().of(Path::new("/w/f"), Some(BEFORE), None), None);
         assert_eq!(board.state().left.len(), REMEMBERED);
     }
 }

@@ -58,7 +58,11 @@ impl Turn {
                 CallPhase::Waiting if busy < MAX_BESIDE => {
                     let fresh = fresh.iter().find(|item| item.id == id.get());
                     if let Some(call) = fresh.or_else(|| transcript.item(*id)).and_then(call_of) {
-                        *phase = CallPhase::Preparing { approved: None };
+                        // It waited for others after a person had said yes.
+                        let approval = transcript.approval_of(*id);
+                        let approval = approval.filter(|approval| approval.answer.is_some());
+                        let approved = approval.and_then(|approval| approval.access.clone());
+                        *phase = CallPhase::Preparing { approved };
                         effects.push(Effect::Prepare {
                             item: *id,
                             call: as_written(call),
@@ -130,6 +134,10 @@ impl Turn {
         effects: &mut Vec<Effect>,
     ) {
         let read_only = look.access.read_only;
+        if !read_only && self.runs_before(item) {
+            // What those before it read must not change under them. It is looked at again then.
+            return self.set_phase(item, CallPhase::Waiting);
+        }
         if let Some(changed) = changed_call(transcript, item, |call| describe(call, look)) {
             effects.push(changed);
         }
@@ -377,6 +385,16 @@ impl Turn {
     fn set_phase(&mut self, item: ItemId, phase: CallPhase) {
         if let Phase::Acting(calls) = &mut self.phase {
             calls.insert(item, phase);
+        }
+    }
+
+    /// Whether a call before this one still runs.
+    fn runs_before(&self, item: ItemId) -> bool {
+        match &self.phase {
+            Phase::Acting(calls) => calls
+                .range(..item)
+                .any(|(_, phase)| matches!(phase, CallPhase::Acting { .. })),
+            _ => false,
         }
     }
 

@@ -89,8 +89,12 @@ fn reading_calls_run_beside_each_other_and_the_rest_in_order() {
     );
     // A writing call is looked at early, so that it is known to write; it waits for those that read.
     assert_eq!(play.finished(3), ["completed 3 call Succeeded"]);
-    play.prepared(4, "make");
-    play.finished(2);
+    assert_eq!(play.prepared(4, "make"), [""; 0]);
+    assert_eq!(
+        play.finished(2),
+        ["completed 2 call Succeeded", "prepare 4"]
+    );
+    assert_eq!(play.prepared(4, "make"), ["changed 4 call sh", "act 4"]);
     play.finished(4);
     play.prepared(5, "read");
     assert_eq!(play.finished(5), ["completed 5 call Succeeded", "sample"]);

@@ -141,6 +141,7 @@ pub(super) fn since(plan: &Plan, place: &Place) -> Vec<Stale> {
     );
     let stale = changed.filter_map(|change| {
         let now = match read_file(&change.path) {
+            Ok(Some(Content::File(bytes))) if change.before.is_none() => Now::Taken(bytes),
             Ok(Some(Content::File(bytes))) => Now::File(bytes),
             Ok(Some(Content::Link(target))) => Now::Link(target),
             Ok(None) => Now::Nothing,
@@ -161,8 +162,7 @@ pub(super) fn since(plan: &Plan, place: &Place) -> Vec<Stale> {
 /// patch may be sent again.
 pub(super) fn refuse(patch: &Patch, stale: &[Stale], place: &Place, kept: &Kept) -> Finished {
     let mut text =
-        "The patch was not applied and no file changed, because the model has not seen what \
-                    is there now.\n"
+        "The patch was not applied and no file changed, for it is about files that are not as you saw them.\n"
             .to_owned();
     let mut finished = Finished::failed("");
     let mut room = ROOM;
@@ -217,23 +217,19 @@ impl Stale {
                 let target = target.display();
                 return said(format!("`{name}` became a link to `{target}` {who}."));
             }
-            Now::Taken(now) => (format!("`{name}` is there already; it holds:"), now),
-            Now::File(now) => (format!("`{name}` was changed {who}:"), now),
+            Now::Taken(now) => (format!("`{name}` is there already, made {who}"), now),
+            Now::File(now) => (format!("`{name}` was changed {who}"), now),
         };
         let old = self.seen.and_then(|seen| kept.get(&seen));
         let chunks = chunks_of(patch, &self.path, place);
         let glimpse = glimpse(old.as_deref(), now, &chunks, room);
-        let head = match glimpse.text.is_empty() {
-            true => {
-                head.trim_end_matches(':')
-                    .trim_end_matches("; it holds")
-                    .to_owned()
-                    + "."
-            }
-            false => head,
+        let end = match (&self.now, glimpse.text.is_empty()) {
+            (_, false) => ":",
+            (Now::Taken(_), true) => ". To replace it unread, delete it in the same patch before.",
+            (_, true) => ".",
         };
         News {
-            head,
+            head: format!("{head}{end}"),
             shown: glimpse.text,
             whole: glimpse.whole,
             counts: self.seen.is_some() || matches!(self.now, Now::Taken(_)),
@@ -241,10 +237,9 @@ impl Stale {
     }
 
     fn author(&self, place: &Place) -> String {
-        let author = self.seen.and_then(|seen| {
-            let authors = place.known.authors.as_ref()?;
-            authors.of(&self.path, seen, self.fingerprint())
-        });
+        let authors = place.known.authors.as_ref();
+        let author =
+            authors.and_then(|authors| authors.of(&self.path, self.seen, self.fingerprint()));
         match author {
             Some(author) => format!("by {}", author.name()),
             None => "outside of this session's edits".to_owned(),

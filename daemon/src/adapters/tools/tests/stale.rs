@@ -29,7 +29,7 @@ struct Session {
 struct Rival;
 
 impl Authors for Rival {
-    fn of(&self, _: &Path, _: Fingerprint, _: Option<Fingerprint>) -> Option<Author> {
+    fn of(&self, _: &Path, _: Option<Fingerprint>, _: Option<Fingerprint>) -> Option<Author> {
         Some(Author {
             session: "rival123rival123".to_owned(),
             title: "their work".to_owned(),
@@ -277,9 +277,9 @@ async fn what_was_never_seen_is_edited_by_its_context_and_never_written_over() {
         assert_eq!(applied(&outcome), want, "{body}: {}", outcome.text);
         if !want {
             assert!(
-                outcome
-                    .text
-                    .contains("`a` is there already; it holds:\n1\tx\n"),
+                outcome.text.contains(
+                    "`a` is there already, made outside of this session's edits:\n1\tx\n"
+                ),
                 "{}",
                 outcome.text
             );
