@@ -14,7 +14,7 @@ use quire_proto::{
 };
 
 use crate::pure::{
-    news::Author,
+    changed::Author,
     sample::{Call, ToolSpec},
     transcript::seen::{Fingerprint, Seen},
 };

@@ -3,11 +3,11 @@
 
 pub mod archive;
 pub mod catalogue;
+pub mod changed;
 pub mod codec;
 pub mod config;
 pub mod cut;
 pub mod job_end;
-pub mod news;
 pub mod outcome;
 pub mod patch;
 pub mod policy;

@@ -63,7 +63,7 @@ pub fn start(
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
-        sharing: Sharing::new(&world.board, &transcript),
+        sharing: Sharing::new(&world.letterbox, &transcript),
         jobs: JoinSet::new(),
         dying: JoinSet::new(),
         inbox,

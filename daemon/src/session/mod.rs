@@ -5,11 +5,11 @@
 
 mod actor;
 mod acts;
-pub mod board;
 mod effects;
 pub mod feed;
 mod inbox;
 mod jobs;
+pub mod letterbox;
 mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -36,8 +36,8 @@ use crate::{
     pure::transcript::Answer,
 };
 pub use actor::{now_ms, start};
-use board::Board;
 use feed::Feed;
+use letterbox::Letterbox;
 pub use writing::history;
 
 /// Requests that may wait for an actor; more wait at the door.
@@ -57,7 +57,7 @@ pub struct World {
     /// Jobs that calls leave running.
     pub jobs: Arc<dyn RunningJobs>,
     /// Where sessions tell each other what they changed.
-    pub board: Board,
+    pub letterbox: Letterbox,
     /// Writes what the model is told before the first prompt.
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.

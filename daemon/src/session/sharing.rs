@@ -1,7 +1,7 @@
 //! One workspace, several sessions: what the model is told of files that others changed.
 //!
 //! Told when the model is asked next, as items of the transcript, so that what it is sent only grows.
-//! Other sessions' edits come by the board; what else happened to files that the model has seen is found
+//! Other sessions' edits come by the letterbox; what else happened to files that the model has seen is found
 //! by looking at them. Nothing here wakes anybody.
 
 use std::{path::PathBuf, time::Duration};
@@ -13,14 +13,14 @@ use tokio::task::JoinHandle;
 
 use super::{
     actor::{Actor, Ended},
-    board::{Board, Change, Seat},
+    letterbox::{Change, Letterbox, Seat},
     writing::NoRoom,
 };
 use crate::{
     adapters::files::Stamps,
     ports::tool::Known,
     pure::{
-        news::{self, Author, Letter, Outdated},
+        changed::{self, Author, Letter, Outdated},
         transcript::Transcript,
     },
 };
@@ -46,10 +46,10 @@ enum Looking {
 }
 
 impl Sharing {
-    pub(super) fn new(board: &Board, transcript: &Transcript) -> Self {
+    pub(super) fn new(letterbox: &Letterbox, transcript: &Transcript) -> Self {
         let workspace = PathBuf::from(transcript.workspace());
         Self {
-            seat: board.seat(&transcript.summary().id, &workspace),
+            seat: letterbox.seat(&transcript.summary().id, &workspace),
             looking: Looking::Ready(Stamps::default()),
         }
     }
@@ -119,7 +119,7 @@ impl Actor {
         }
         let outdated = self.sharing.outdated(&self.transcript).await;
         let cwd = PathBuf::from(self.transcript.cwd());
-        let news = news::write(self.transcript.seen(), &cwd, &letters, &outdated);
+        let news = changed::write(self.transcript.seen(), &cwd, &letters, &outdated);
         let texts = [(news.people, false), (news.model, true)];
         let notices = texts.into_iter().filter(|(text, _)| !text.is_empty());
         let notices = notices.map(|(text, for_model)| NoticeItem {

@@ -15,7 +15,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::open_file;
-use crate::pure::{news::Outdated, transcript::seen::Fingerprint};
+use crate::pure::{changed::Outdated, transcript::seen::Fingerprint};
 
 /// Most bytes that are hashed at a time; what is left over is looked at the next time.
 const HASHED: u64 = 32 << 20;

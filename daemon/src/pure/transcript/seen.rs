@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use quire_proto::v1::{FileSeen, Intent, Item, Outcome, OutcomeStatus, ToolCallItem, item::Kind};
 
-use crate::pure::news::{self, Told};
+use crate::pure::changed::{self, Told};
 
 /// SHA-256 of a file's whole content.
 pub type Fingerprint = [u8; 32];
@@ -43,7 +43,7 @@ impl Seen {
         match &item.kind {
             Some(Kind::ToolCall(call)) => self.take_call(call),
             Some(Kind::Notice(notice)) if notice.for_model && !self.files.is_empty() => {
-                self.take_told(&news::read(&notice.text, cwd));
+                self.take_told(&changed::read(&notice.text, cwd));
             }
             _ => {}
         }
@@ -145,7 +145,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::pure::{news::Outdated, transcript::Transcript};
+    use crate::pure::{changed::Outdated, transcript::Transcript};
 
     const OLD: Fingerprint = [1; 32];
     const NEW: Fingerprint = [2; 32];
@@ -191,7 +191,7 @@ mod tests {
         });
         let outdated: Vec<_> = outdated.collect();
         Kind::Notice(NoticeItem {
-            text: news::write(&Seen::default(), Path::new("/w"), &[], &outdated).model,
+            text: changed::write(&Seen::default(), Path::new("/w"), &[], &outdated).model,
             for_model: true,
             ..NoticeItem::default()
         })

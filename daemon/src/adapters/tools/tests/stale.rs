@@ -13,7 +13,7 @@ use super::{World, live};
 use crate::{
     ports::tool::{Authors, Known},
     pure::{
-        news::Author,
+        changed::Author,
         transcript::{Transcript, seen::Fingerprint},
     },
 };

@@ -23,9 +23,9 @@ use crate::{
 /// Files of which it is remembered who changed them last.
 const REMEMBERED: usize = 4_096;
 
-/// The board of one daemon. Cheap to clone.
+/// The letterbox of one daemon. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<State>>);
+pub struct Letterbox(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -62,7 +62,7 @@ pub struct Change {
     pub after: Option<Fingerprint>,
 }
 
-impl Board {
+impl Letterbox {
     /// A place for a session that works in `workspace`.
     #[must_use]
     pub fn seat(&self, session: &str, workspace: &Path) -> Seat {
@@ -76,7 +76,7 @@ impl Board {
         };
         state.seats.insert(number, sitting);
         Seat {
-            board: self.clone(),
+            letterbox: self.clone(),
             number,
             session: session.to_owned(),
         }
@@ -88,9 +88,9 @@ impl Board {
     }
 }
 
-/// A session's place at the board; dropped, nothing is left for it any more.
+/// A session's place at the letterbox; dropped, nothing is left for it any more.
 pub struct Seat {
-    board: Board,
+    letterbox: Letterbox,
     number: u64,
     session: String,
 }
@@ -98,7 +98,7 @@ pub struct Seat {
 impl Seat {
     /// Says what this session is about to write, so that it is known by what it leaves.
     pub fn announce(&self, author: &Author, changes: &[Change]) {
-        let mut state = self.board.state();
+        let mut state = self.letterbox.state();
         for change in changes {
             state.remember(author, change);
         }
@@ -106,7 +106,7 @@ impl Seat {
 
     /// Tells the others in whose workspaces these changes are.
     pub fn tell(&self, author: &Author, changes: &[Change]) {
-        let mut state = self.board.state();
+        let mut state = self.letterbox.state();
         for change in changes {
             state.remember(author, change);
             state.deliver(&self.session, author, change);
@@ -116,7 +116,7 @@ impl Seat {
     /// Picks up what was left for this session.
     #[must_use]
     pub fn take(&self) -> Vec<Letter> {
-        let mut state = self.board.state();
+        let mut state = self.letterbox.state();
         let sitting = state.seats.get_mut(&self.number);
         let letters = sitting.map(|sitting| std::mem::take(&mut sitting.letters));
         letters.unwrap_or_default().into_values().collect()
@@ -124,7 +124,7 @@ impl Seat {
 
     /// Puts back what could not be told.
     pub fn put_back(&self, letters: Vec<Letter>) {
-        let mut state = self.board.state();
+        let mut state = self.letterbox.state();
         let Some(sitting) = state.seats.get_mut(&self.number) else {
             return;
         };
@@ -147,7 +147,7 @@ impl Seat {
     #[must_use]
     pub fn authors(&self) -> Arc<dyn Authors> {
         Arc::new(Others {
-            board: self.board.clone(),
+            letterbox: self.letterbox.clone(),
             session: self.session.clone(),
         })
     }
@@ -155,7 +155,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.board.state().seats.remove(&self.number);
+        self.letterbox.state().seats.remove(&self.number);
     }
 }
 
@@ -206,9 +206,9 @@ impl Sitting {
     }
 }
 
-/// The board as one session asks it.
+/// The letterbox as one session asks it.
 struct Others {
-    board: Board,
+    letterbox: Letterbox,
     session: String,
 }
 
@@ -225,7 +225,7 @@ impl Authors for Others {
         before: Option<Fingerprint>,
         now: Option<Fingerprint>,
     ) -> Option<Author> {
-        let state = self.board.state();
+        let state = self.letterbox.state();
         let left = state.left.get(path)?;
         let is_it = left.after == now || (before.is_some() && left.before == before);
         (is_it && left.author.session != self.session).then(|| left.author.clone())
@@ -266,13 +266,13 @@ mod tests {
 
     #[test]
     fn a_change_is_left_for_the_others_whose_workspace_it_is_in() {
-        let board = Board::default();
+        let letterbox = Letterbox::default();
         let seats = ["/w", "/w", "/w/deep", "/other", "/"];
         let seats: Vec<Seat> = (0..)
             .zip(seats)
-            .map(|(nth, at): (u32, _)| board.seat(&nth.to_string(), Path::new(at)))
+            .map(|(nth, at): (u32, _)| letterbox.seat(&nth.to_string(), Path::new(at)))
             .collect();
-        let again = board.seat("0", Path::new("/w"));
+        let again = letterbox.seat("0", Path::new("/w"));
         seats[0].tell(&author("0"), &[change("/w/a"), change("/w/deep/b")]);
         seats[0].tell(&author("0"), &[change("/w/a")]);
         seats[2].tell(&author("2"), &[change("/w/deep/c")]);
@@ -292,10 +292,10 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_and_may_be_put_back() {
-        let board = Board::default();
+        let letterbox = Letterbox::default();
         let (from, to) = (
-            board.seat("a", Path::new("/w")),
-            board.seat("b", Path::new("/w")),
+            letterbox.seat("a", Path::new("/w")),
+            letterbox.seat("b", Path::new("/w")),
         );
         for nth in 0..NAMED + 3 {
             from.tell(&author("a"), &[change(&format!("/w/{nth:03}"))]);
@@ -308,15 +308,15 @@ mod tests {
         assert_eq!((letters[0].files.len(), letters[0].more), (NAMED + 1, 3));
         drop(to);
         from.tell(&author("a"), &[change("/w/new")]);
-        assert_eq!(board.state().seats.len(), 1);
+        assert_eq!(letterbox.state().seats.len(), 1);
     }
 
     #[test]
     fn an_author_is_known_by_what_was_found_or_left() {
-        let board = Board::default();
+        let letterbox = Letterbox::default();
         let (a, b) = (
-            board.seat("a", Path::new("/w")),
-            board.seat("b", Path::new("/w")),
+            letterbox.seat("a", Path::new("/w")),
+            letterbox.seat("b", Path::new("/w")),
         );
         a.announce(&author("a"), &[change("/w/f")]);
         assert_eq!(paths(&b), [""; 0], "nothing has happened yet");
@@ -338,6 +338,6 @@ mod tests {
             a.announce(&author("a"), &[change(&format!("/w/{nth}"))]);
         }
         assert_eq!(b.authors().of(Path::new("/w/f"), Some(BEFORE), None), None);
-        assert_eq!(board.state().left.len(), REMEMBERED);
+        assert_eq!(letterbox.state().left.len(), REMEMBERED);
     }
 }
