@@ -34,7 +34,7 @@ use crate::{
     },
     ports::tool::Place,
     pure::prompt,
-    session::{Notify, SaveRule, World, board::Board},
+    session::{Notify, SaveRule, World, board::Board, letterbox::Letterbox},
 };
 
 /// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
@@ -68,6 +68,7 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         models: Arc::new(models.clone()),
         tools: Arc::from(tools::all(&jobs)),
         jobs: Arc::new(jobs.clone()),
+        letterbox: Letterbox::default(),
         briefing: briefing_of(&start),
         save_rule: saver(&start),
         notify: notifier(&models),

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod catalogue;
+pub mod changed;
 pub mod codec;
 pub mod config;
 pub mod cut;

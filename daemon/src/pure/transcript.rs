@@ -7,12 +7,16 @@ mod jobs;
 mod lost;
 mod marks;
 mod queue;
+pub mod seen;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
@@ -26,6 +30,7 @@ use quire_proto::{
 use jobs::JobLog;
 use lost::Lost;
 use marks::MarkLog;
+use seen::Seen;
 pub use snapshot::{Further, Piece};
 use turns::TurnLog;
 
@@ -55,6 +60,7 @@ pub struct Transcript {
     marks: MarkLog,
     /// Rewinds: the seq of each, and the newest item that it left.
     rewinds: Vec<(u64, u64)>,
+    seen: Seen,
 }
 
 /// What is known of the running turn besides its items.
@@ -211,6 +217,7 @@ impl Transcript {
             Body::HistoryRewound(rewound) => {
                 self.rewinds.push((event.seq, rewound.through_item));
                 self.items.retain(|id, _| *id <= rewound.through_item);
+                self.seen = Seen::of(self.items.values(), Path::new(&self.summary.cwd));
             }
         }
     }
@@ -232,6 +239,7 @@ impl Transcript {
             }
             _ => {}
         }
+        self.seen.apply(item, Path::new(&self.summary.cwd));
         self.items.insert(item.id, item.clone());
     }
 
@@ -459,6 +467,12 @@ impl Transcript {
             _ => None,
         });
         changed.collect()
+    }
+
+    /// What the model knows of files.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What a request was answered with, if it was seen before.

@@ -31,6 +31,7 @@ use super::{
     board::Seat,
     feed::{Closed, Feed},
     interrupts::Interrupts,
+    sharing::Sharing,
     titles::Named,
     writing::NoRoom,
 };
@@ -82,6 +83,7 @@ pub fn wake(
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
+        sharing: Sharing::new(&world.letterbox, &transcript),
         jobs: JoinSet::new(),
         dying: JoinSet::new(),
         inbox,
@@ -147,6 +149,8 @@ pub(super) struct Actor {
     /// Bytes written down of each growing item.
     pub(super) offsets: BTreeMap<ItemId, u64>,
     pub(super) acts: Acts,
+    /// What it shares with other sessions.
+    pub(super) sharing: Sharing,
     /// Ends of jobs that run.
     pub(super) jobs: JoinSet<JobEnded>,
     /// Jobs that are being stopped because what they lived with is over.
@@ -367,6 +371,7 @@ impl Actor {
             environment: without_keys(&self.surroundings.environment, &self.world.models.keys()),
             umask: self.surroundings.umask,
             policy: Arc::new(self.transcript.policy()),
+            known: self.known(),
         }
     }
 

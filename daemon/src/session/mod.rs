@@ -11,9 +11,11 @@ pub mod feed;
 mod inbox;
 mod interrupts;
 mod jobs;
+pub mod letterbox;
 mod news;
 mod queue;
 mod refusal;
+mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
 mod titles;
@@ -49,6 +51,7 @@ use crate::{
 pub use actor::{now_ms, start, wake};
 use board::Board;
 use feed::Feed;
+use letterbox::Letterbox;
 pub use queue::QueueChange;
 pub use refusal::Running;
 pub use world::{Held, Lending, Lent, Surroundings};
@@ -72,6 +75,8 @@ pub struct World {
     pub tools: Arc<[Arc<dyn Tool>]>,
     /// Jobs that calls leave running.
     pub jobs: Arc<dyn RunningJobs>,
+    /// Where sessions tell each other what they changed.
+    pub letterbox: Letterbox,
     /// Writes what the model is told before the first prompt.
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.

@@ -76,9 +76,11 @@ impl Actor {
             1 => Some((self.world.briefing)(self.place()).await),
             _ => None,
         };
+        let told = self.news().await;
         let beginning = Beginning {
             prompt,
             preamble,
+            news: told.notices.clone(),
             ends: self.untold().await,
             max_samples: self.world.max_samples,
             now: self.now(),
@@ -88,6 +90,7 @@ impl Actor {
         let done = self.carry_out(effects, no_room).await;
         if done.as_ref().is_err_and(Ended::is_refusal) {
             self.turn = None;
+            self.untell(told.letters());
         }
         self.ask_for_title();
         done

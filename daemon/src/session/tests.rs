@@ -172,6 +172,7 @@ pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Co
         models: Arc::new(Played(Arc::new(script))),
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),
         jobs: Arc::new(tool.clone()),
+        letterbox: Letterbox::default(),
         briefing: Arc::new(|_| std::future::ready("<cwd>/w</cwd>".to_owned()).boxed()),
         save_rule: Arc::new(|_| Ok(())),
         notify: Arc::new(|_| {}),

@@ -158,6 +158,7 @@ impl Actor {
         );
         self.world.board.wrote(&self.id, &self.transcript, &events);
         self.notify(&events);
+        self.share(&events);
         self.feed.publish(events, summary);
         self.show_want();
         Ok(())

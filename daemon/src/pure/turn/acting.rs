@@ -22,6 +22,11 @@ use crate::pure::{
     transcript::Transcript,
 };
 
+/// Told of an edit that was approved as one thing and would be another by now.
+const OVERTAKEN: &str = "not run, and no file changed: a file has changed since this edit was shown for \
+                         approval, so it would not be the edit that was approved. Read what it is about \
+                         again, then edit.";
+
 impl Turn {
     pub(super) fn begin_acting(
         &mut self,
@@ -53,7 +58,11 @@ impl Turn {
                 CallPhase::Waiting if busy < MAX_BESIDE => {
                     let fresh = fresh.iter().find(|item| item.id == id.get());
                     if let Some(call) = fresh.or_else(|| transcript.item(*id)).and_then(call_of) {
-                        *phase = CallPhase::Preparing { approved: None };
+                        // It waited for others after a person had said yes.
+                        let approval = transcript.approval_of(*id);
+                        let approval = approval.filter(|approval| approval.answer.is_some());
+                        let approved = approval.and_then(|approval| approval.access.clone());
+                        *phase = CallPhase::Preparing { approved };
                         effects.push(Effect::Prepare {
                             item: *id,
                             call: as_written(call),
@@ -82,7 +91,12 @@ impl Turn {
         };
         // What was approved is exactly what was shown: anything else is asked again.
         if approved.as_ref() == Some(&look.access) {
-            return self.act(transcript, item, look, effects);
+            let shown = transcript.approval_of(item).map(|approval| &approval.files);
+            if shown.is_none_or(|shown| *shown == look.preview) {
+                return self.act(transcript, item, look, effects);
+            }
+            let ending = ending(OutcomeStatus::Failed, OVERTAKEN);
+            return self.settle_call(transcript, item, ending, effects);
         }
         let verdict = policy::decide(
             &transcript.policy(),
@@ -120,6 +134,10 @@ impl Turn {
         effects: &mut Vec<Effect>,
     ) {
         let read_only = look.access.read_only;
+        if !read_only && self.runs_before(item) {
+            // What those before it read must not change under them. It is looked at again then.
+            return self.set_phase(item, CallPhase::Waiting);
+        }
         if let Some(changed) = changed_call(transcript, item, |call| describe(call, look)) {
             effects.push(changed);
         }
@@ -367,6 +385,16 @@ impl Turn {
     fn set_phase(&mut self, item: ItemId, phase: CallPhase) {
         if let Phase::Acting(calls) = &mut self.phase {
             calls.insert(item, phase);
+        }
+    }
+
+    /// Whether a call before this one still runs.
+    fn runs_before(&self, item: ItemId) -> bool {
+        match &self.phase {
+            Phase::Acting(calls) => calls
+                .range(..item)
+                .any(|(_, phase)| matches!(phase, CallPhase::Acting { .. })),
+            _ => false,
         }
     }
 
