@@ -2,6 +2,7 @@
 
 mod acting;
 mod again;
+mod answers;
 pub(crate) mod faults;
 mod jobs;
 mod room;
