@@ -1,3 +1,5 @@
+//! What is a secret, what is a door, and what real environments need.
+
 use super::*;
 
 #[test]
