@@ -15,5 +15,6 @@ pub mod request;
 pub mod retry;
 pub mod sample;
 pub mod script;
+pub mod search;
 pub mod transcript;
 pub mod turn;
