@@ -10,7 +10,7 @@ use crate::{
     commands::{
         approve, archive, attach, completions, daemon, delete, demo, deny, diff, exec, export,
         files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, rename,
-        send, wait,
+        search, send, wait,
     },
     context,
     failure::Failure,
@@ -56,6 +56,7 @@ pub enum Command {
     Wait(wait::Arguments),
     Logs(logs::Arguments),
     Diff(diff::Arguments),
+    Search(search::Arguments),
     Fork(fork::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
@@ -77,8 +78,6 @@ pub enum Command {
     Top(later::Arguments),
     #[command(hide = true)]
     Undo(later::Arguments),
-    #[command(hide = true)]
-    Search(later::Arguments),
     #[command(hide = true)]
     Symbols(later::Arguments),
     #[command(hide = true)]
@@ -337,13 +336,15 @@ mod tests {
             "diff s",
             "undo s",
             "fork s",
+            "fork s --at 3 --title t -C /",
             "rename s title",
             "archive s --restore",
             "delete s",
             "export s -o f --no-output",
             "import",
             "import - --json -C /",
-            "search two words",
+            "search two words --all --here --limit 3 --json",
+            "search -not \"a phrase\" -- --flag",
             "jobs s",
             "job logs j -f",
             "job write j text --close",

@@ -35,6 +35,7 @@ pub mod models;
 pub mod passed_on;
 pub mod ps;
 pub mod rename;
+pub mod search;
 pub mod send;
 pub mod wait;
 
@@ -71,6 +72,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Wait(arguments) => wait::run(arguments, context).await,
         Command::Logs(arguments) => logs::run(arguments, context).await,
         Command::Diff(arguments) => diff::run(arguments, context).await,
+        Command::Search(arguments) => search::run(arguments, context).await,
         Command::Fork(arguments) => fork::run(arguments, context).await,
         Command::Export(arguments) => export::run(arguments, context).await,
         Command::Import(arguments) => import::run(arguments, context).await,
@@ -89,7 +91,6 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         }
         Command::Top(_) => later::refuse("quire top"),
         Command::Undo(_) => later::refuse("quire undo"),
-        Command::Search(_) => later::refuse("quire search"),
         Command::Symbols(_) => later::refuse("quire symbols"),
         Command::Map(_) => later::refuse("quire map"),
         Command::Acp(_) => later::refuse("quire acp"),

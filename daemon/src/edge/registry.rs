@@ -312,7 +312,12 @@ impl Registry {
     ///
     /// What the store says.
     pub async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
-        let sessions = self.world.store.sessions(listing).await?;
+        Ok(self.seen(self.world.store.sessions(listing).await?))
+    }
+
+    /// Adds to sessions as the store tells them who is attached.
+    #[must_use]
+    pub fn seen(&self, sessions: Vec<Session>) -> Vec<Session> {
         let living = self.living();
         let handle_of = |session: &Session| {
             session
@@ -327,7 +332,7 @@ impl Registry {
                 Some(handle) => with_clients(session, handle),
                 None => session,
             });
-        Ok(seen.collect())
+        seen.collect()
     }
 
     /// Approvals that wait, over all sessions.

@@ -32,6 +32,7 @@ mod reserve;
 mod row;
 mod salvage;
 mod schema;
+mod search;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -64,6 +65,8 @@ use reader::Readers;
 use reserve::Reserve;
 pub use reserve::is_want_of_room;
 use row::Row;
+use search::{Desk, Index};
+pub use search::{Hit, Hits, Search};
 pub use verify::{Finding, Pace, verify_file};
 use writer::{Bodies, Message, Pending, Write, Writer};
 
@@ -81,6 +84,7 @@ pub struct Store {
     waiting: Arc<Semaphore>,
     readers: Arc<Readers>,
     teller: Teller,
+    index: Arc<Index>,
 }
 
 /// A store that was opened, and what people should know of how it was found.
@@ -179,10 +183,16 @@ impl Store {
         let readers = Readers::new(path, gate, Damage::new(found.damaged));
         let ground = Ground::new(path.to_owned(), Arc::clone(&readers), teller.clone());
         let (writer, inbox) = mpsc::channel();
+        let desk = Arc::new(Desk::default());
+        let written = Arc::clone(&desk);
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, ground, inbox, log, found.heads).run())
+            .spawn(move || {
+                let mut writer = Writer::new(connection, ground, inbox, log, found.heads);
+                writer.desk = written;
+                writer.run();
+            })
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),
@@ -192,6 +202,7 @@ impl Store {
             waiting: Arc::new(Semaphore::new(WAITING)),
             readers,
             teller,
+            index: Arc::new(Index::new(desk)),
         })
     }
 
@@ -276,6 +287,7 @@ impl Store {
         };
         let removed = self.write(write, Durability::Barrier, false).await?;
         self.readers.damage().forget(&removed);
+        self.index.forget(&removed).await;
         Ok(removed)
     }
 
@@ -370,6 +382,7 @@ impl Store {
     /// Why the log could not be emptied. What was acknowledged is safe all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close();
+        self.index.close();
         let (reply, answer) = oneshot::channel();
         if self.writer.send(Message::Close(reply)).is_err() {
             return Ok(());

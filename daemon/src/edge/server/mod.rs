@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod job;
 mod refusals;
+mod search;
 mod session;
 mod tail_log;
 mod turn;

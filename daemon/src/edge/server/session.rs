@@ -214,9 +214,9 @@ impl SessionService for Services {
 
     async fn search(
         &self,
-        _request: Request<SessionServiceSearchRequest>,
+        request: Request<SessionServiceSearchRequest>,
     ) -> Result<Response<SessionServiceSearchResponse>, Status> {
-        Err(not_yet("full-text search"))
+        Ok(Response::new(self.search_all(request.into_inner()).await?))
     }
 
     type ExportStream =

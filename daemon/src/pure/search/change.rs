@@ -85,6 +85,8 @@ fn parts(item: &Item) -> Vec<String> {
         Some(Kind::ToolCall(call)) => of_call(call),
         Some(Kind::FileChange(change)) => of_files(change),
         Some(Kind::Plan(plan)) => of_plan(plan),
+        // What only the model is told is nothing that people look for.
+        Some(Kind::Notice(notice)) if notice.for_model => Vec::new(),
         Some(Kind::Notice(notice)) => vec![notice.text.clone()],
         Some(Kind::Compaction(compaction)) => vec![compaction.summary.clone()],
         None => Vec::new(),
