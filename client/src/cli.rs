@@ -8,7 +8,7 @@ use quire_proto::v1::{ApprovePolicy, Policy, SandboxMode};
 
 use crate::{
     commands::{
-        approve, archive, attach, completions, daemon, delete, demo, deny, diff, exec, export,
+        approve, archive, attach, completions, daemon, delete, demo, deny, diff, env, exec, export,
         files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, rename,
         search, send, wait,
     },
@@ -57,6 +57,7 @@ pub enum Command {
     Logs(logs::Arguments),
     Diff(diff::Arguments),
     Search(search::Arguments),
+    Env(env::Arguments),
     Fork(fork::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
@@ -334,6 +335,8 @@ mod tests {
             "wait s t --timeout 10s",
             "logs -f s --json",
             "diff s",
+            "env s",
+            "env s --refresh --json",
             "undo s",
             "fork s",
             "fork s --at 3 --title t -C /",

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quire_proto::v1::ClientWorld;
+use quire_proto::{
+    id::RequestId,
+    v1::{ClientWorld, Session, SessionServiceUpdateRequest},
+};
 
 use crate::failure::Failure;
 
@@ -29,6 +32,21 @@ pub fn here(directory: Option<&Path>) -> Result<ClientWorld, Failure> {
         environment: environment.collect(),
         umask: umask().unwrap_or(USUAL_UMASK),
     })
+}
+
+/// Gives `world` to a session, which takes of it the secrets that it lacks.
+#[must_use]
+pub fn lending(session: &str, world: ClientWorld) -> SessionServiceUpdateRequest {
+    SessionServiceUpdateRequest {
+        request_id: RequestId::random().to_string(),
+        session: Some(Session {
+            id: session.to_owned(),
+            ..Session::default()
+        }),
+        update_mask: None,
+        world: Some(world),
+        replace_world: false,
+    }
 }
 
 /// Absolute directories as text.

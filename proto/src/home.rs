@@ -188,6 +188,12 @@ impl Home {
         self.state.join("growing")
     }
 
+    /// Worlds of sessions' clients, one file per session.
+    #[must_use]
+    pub fn worlds(&self) -> PathBuf {
+        self.state.join("worlds")
+    }
+
     /// The daemon's logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

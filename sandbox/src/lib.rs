@@ -11,6 +11,7 @@ pub mod record;
 pub mod remnant;
 pub mod report;
 pub mod seatbelt;
+pub mod secrets;
 pub mod spec;
 pub mod tables;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 use quire_proto::v1::{ApprovalServiceDecideRequest, ApprovalVerdict};
 
-use super::{Done, find_session, request_id};
+use super::{Done, find_session, lend_world, request_id};
 use crate::{
     context::{self, Context},
     link::Link,
@@ -71,6 +71,9 @@ pub(super) async fn decide(
 ) -> Done {
     let mut link = Link::open(&context.host, context.who("approve")).await?;
     let session = find_session(&mut link, session).await?;
+    if session.wants_world {
+        lend_world(&mut link, &session).await;
+    }
     let request = ApprovalServiceDecideRequest {
         request_id: request_id(),
         session: session.id,

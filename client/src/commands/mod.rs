@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     link::Link,
     output::json_text,
+    world,
 };
 
 pub mod approve;
@@ -21,6 +22,7 @@ pub mod delete;
 pub mod demo;
 pub mod deny;
 pub mod diff;
+pub mod env;
 pub mod exec;
 pub mod export;
 pub mod files;
@@ -73,6 +75,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Logs(arguments) => logs::run(arguments, context).await,
         Command::Diff(arguments) => diff::run(arguments, context).await,
         Command::Search(arguments) => search::run(arguments, context).await,
+        Command::Env(arguments) => env::run(arguments, context).await,
         Command::Fork(arguments) => fork::run(arguments, context).await,
         Command::Export(arguments) => export::run(arguments, context).await,
         Command::Import(arguments) => import::run(arguments, context).await,
@@ -114,6 +117,17 @@ async fn find_session(link: &mut Link, name: &str) -> Result<v1::Session, Failur
         .call(async |connection| connection.sessions().get(request.clone()).await)
         .await?;
     Ok(found.into_inner().session.unwrap_or_default())
+}
+
+/// Gives a session what it lacks of this world: its daemon may have lost the keys, or one is new here.
+/// What hinders it is told by the session once it misses something.
+async fn lend_world(link: &mut Link, session: &v1::Session) {
+    if let Ok(world) = world::here(None) {
+        let request = world::lending(&session.id, world);
+        let _given = link
+            .call(async |connection| connection.sessions().update(request.clone()).await)
+            .await;
+    }
 }
 
 /// Values as JSON lines.

@@ -2,7 +2,7 @@
 
 use quire_proto::v1::{PromptItem, PromptMode, TurnServicePromptRequest};
 
-use super::{Done, exec::prompt, find_session, request_id};
+use super::{Done, exec::prompt, find_session, lend_world, request_id};
 use crate::{
     context::{self, Context},
     link::Link,
@@ -43,6 +43,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
     };
     let mut link = Link::open(&context.host, context.who("send")).await?;
     let session = find_session(&mut link, &arguments.session).await?;
+    lend_world(&mut link, &session).await;
     let request = TurnServicePromptRequest {
         request_id: request_id(),
         session: session.id.clone(),

@@ -162,8 +162,8 @@ async fn a_call_is_made_again_as_the_same_request() {
 }
 
 #[tokio::test]
-async fn this_world_is_lent_to_the_next_daemon_unless_a_person_is_to_send_the_turn_on() {
-    for (wants_world, lent) in [(true, 1), (false, 0)] {
+async fn this_world_is_lent_to_each_daemon_that_asks_and_once() {
+    for (asked, lent) in [(2, 1), (0, 0)] {
         let stage = Stage::new(TAKE_OVER);
         let play = Play::new(vec![]);
         let first = stage.up(&play);
@@ -176,15 +176,15 @@ async fn this_world_is_lent_to_the_next_daemon_unless_a_person_is_to_send_the_tu
         watch.next().await.unwrap();
         let _second = stage.waiting(&play);
         drop(first);
-        play.happen(Body::TurnSuspended(v1::TurnSuspended {
-            turn: 1,
-            wants_world,
-            ..v1::TurnSuspended::default()
-        }));
-        play.add(Kind::Synced(v1::Synced::default()));
-        until(&mut watch, |view| view.is_synced()).await;
+        for seq in 2..4 {
+            if seq < 2 + asked {
+                play.add(Kind::WorldWanted(v1::WorldWanted {}));
+            }
+            play.happen(Body::SessionChanged(v1::SessionChanged::default()));
+            until(&mut watch, |view| view.cursor().seq == seq).await;
+        }
         play.happen(Body::SessionChanged(v1::SessionChanged::default()));
-        until(&mut watch, |view| view.cursor().seq == 3).await;
-        assert_eq!(play.heard(|heard| heard.lent), lent, "for {wants_world}");
+        until(&mut watch, |view| view.cursor().seq == 4).await;
+        assert_eq!(play.heard(|heard| heard.lent), lent, "asked {asked} times");
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     reach,
     told::{HEARTBEAT_MS, Silence, say},
     view::{Change, View},
+    world,
 };
 
 /// Most updates handed out together, so that the rest of a loop gets its turn.
@@ -37,18 +38,19 @@ pub struct Watch {
     silence: Silence,
     /// People are told when the daemon is silent.
     tells_silence: bool,
-    /// Sent to each new daemon: keys and environment live in a daemon's memory only.
+    /// Given to each daemon that asks for it: keys live in a daemon's memory only.
     world: Option<v1::ClientWorld>,
-    debt: Debt,
+    ask: Ask,
 }
 
-/// Whether a daemon that took the session over is to be sent the client's world.
+/// Whether this connection's daemon wants this client's world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Debt {
+enum Ask {
+    /// It has not asked.
     None,
-    /// As soon as it is known how the session stands.
-    Later,
-    Now,
+    Asked,
+    /// It has been given: once is enough, or one that lacks what is wanted would be given for ever.
+    Answered,
 }
 
 impl Watch {
@@ -75,11 +77,11 @@ impl Watch {
             silence: Silence::broken(),
             tells_silence: false,
             world: None,
-            debt: Debt::None,
+            ask: Ask::None,
         }
     }
 
-    /// Gives `world` to every daemon that takes the session over from a dead one.
+    /// Gives `world` to every daemon that asks for it.
     #[must_use]
     pub fn lending(mut self, world: v1::ClientWorld) -> Self {
         self.world = Some(world);
@@ -134,8 +136,8 @@ impl Watch {
             if self.stream.is_none() {
                 self.open_stream().await?;
             }
-            if self.debt == Debt::Now {
-                self.lend_world().await?;
+            if self.ask == Ask::Asked {
+                self.lend_world().await;
             }
             let Some(stream) = &mut self.stream else {
                 continue;
@@ -220,9 +222,9 @@ impl Watch {
         if batch.iter().any(|update| is_news(update, seq)) {
             self.link.got_news();
         }
-        let synced = |update: &Update| matches!(update.update, Some(Told::Synced(_)));
-        if self.debt == Debt::Later && batch.iter().any(synced) {
-            self.debt = Debt::Now;
+        let asks = |update: &Update| matches!(update.update, Some(Told::WorldWanted(_)));
+        if self.ask == Ask::None && batch.iter().any(asks) {
+            self.ask = Ask::Asked;
         }
         batch
     }
@@ -237,7 +239,7 @@ impl Watch {
         if let Some(from) = self.broken {
             self.link.reopen(from).await?;
             self.broken = None;
-            self.debt = Debt::Later;
+            self.ask = Ask::None;
         }
         let after = self.view.cursor();
         let request = v1::SessionServiceWatchRequest {
@@ -255,28 +257,13 @@ impl Watch {
         Ok(())
     }
 
-    /// A turn that a dead daemon left may wait for nothing but the keys in this environment. One that a
-    /// person is to send on is left alone.
-    async fn lend_world(&mut self) -> Result<(), Failure> {
-        let turn = self.view.running_turn().and_then(|id| self.view.turn(id));
-        let halted = turn.is_some_and(|turn| turn.suspended.is_some() && !turn.wants_world);
-        if let Some(world) = self.world.as_ref().filter(|_| !halted) {
-            let request = v1::SessionServiceUpdateRequest {
-                request_id: quire_proto::id::RequestId::random().to_string(),
-                session: Some(v1::Session {
-                    id: self.session.clone(),
-                    ..v1::Session::default()
-                }),
-                world: Some(world.clone()),
-                ..v1::SessionServiceUpdateRequest::default()
-            };
-            match self.link.connection.sessions().update(request).await {
-                // The watch itself will find out and try again.
-                Err(status) if !is_lost(&status) => return Err(status.into()),
-                Ok(_) | Err(_) => {}
-            }
+    /// Whatever hinders it costs no more than the keys, and the session tells when it lacks those.
+    async fn lend_world(&mut self) {
+        if let Some(world) = self.world.clone() {
+            let request = world::lending(&self.session, world);
+            let _given = self.link.connection.sessions().update(request).await;
         }
-        self.debt = Debt::None;
-        Ok(())
+        // Not before: whoever drops this future drops the call with it.
+        self.ask = Ask::Answered;
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crossterm::event::KeyEvent;
 use quire_proto::{
     id::{ApprovalId, ItemId},
-    v1::{self, PromptMode, item::Kind},
+    v1::{self, PromptMode, item::Kind, session_service_watch_response::Update},
 };
 use ratatui::layout::Rect;
 
@@ -19,7 +19,7 @@ use super::{
     card::Card,
     composer::Composer,
     draw::Panes,
-    link::{Lent, Link},
+    link::Link,
     page::Page,
     transcript::Transcript,
 };
@@ -43,8 +43,6 @@ pub struct Setup {
     pub session: String,
     /// What this terminal is there for.
     pub role: Role,
-    /// The session was made here, in this client's world.
-    pub made_here: bool,
     /// False for `NO_COLOR`.
     pub colour: bool,
 }
@@ -164,7 +162,7 @@ impl App {
             link: Link::Live {
                 me: String::new(),
                 pid: 0,
-                lent: Lent::IfAsked,
+                lent: false,
                 silent_since_ms: 0,
             },
             now_ms: 0,
@@ -270,11 +268,11 @@ impl App {
         self.meet_card();
         let alert = self.alert(&changes).map(Effect::Notify);
         let mut effects: Vec<Effect> = alert.into_iter().collect();
-        match self.setup.role {
-            Role::ObserveTurn if self.is_over(&changes) => {
+        match (self.setup.role, &update.update) {
+            (Role::ObserveTurn, _) if self.is_over(&changes) => {
                 effects.push(Effect::Leave(Leaving::TurnEnded));
             }
-            Role::Work if self.owes_world(&changes) => effects.extend(self.lend_world()),
+            (Role::Work, Some(Update::WorldWanted(_))) => effects.extend(self.lend_world()),
             _ => {}
         }
         effects

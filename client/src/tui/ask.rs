@@ -15,6 +15,7 @@ use super::{
 use crate::{
     connect::{Connection, PATIENCE},
     failure::{Failure, is_lost},
+    world,
 };
 
 /// What calls are about.
@@ -103,9 +104,13 @@ async fn once(
         }
         Call::LendWorld => {
             if let Some(world) = &subject.world {
-                let request = lending(request_id, session, world.clone());
+                let request = world::lending(&session, world.clone());
                 connection.sessions().update(request).await?;
             }
+        }
+        Call::SendOn => {
+            let request = sending_on(request_id, session, subject.world.clone());
+            connection.sessions().update(request).await?;
         }
     }
     Ok(0)
@@ -129,19 +134,22 @@ fn prompt(
     }
 }
 
-fn lending(
+fn sending_on(
     request_id: String,
     session: String,
-    world: ClientWorld,
+    world: Option<ClientWorld>,
 ) -> v1::SessionServiceUpdateRequest {
     v1::SessionServiceUpdateRequest {
         request_id,
         session: Some(v1::Session {
             id: session,
+            state: v1::SessionState::Running.into(),
             ..v1::Session::default()
         }),
-        update_mask: None,
-        world: Some(world),
+        update_mask: Some(FieldMask {
+            paths: vec!["state".to_owned()],
+        }),
+        world,
         replace_world: false,
     }
 }

@@ -34,8 +34,10 @@ pub enum Call {
     },
     /// Changes the session.
     Set(Setting),
-    /// Gives the session this client's environment: keys live in a daemon's memory only.
+    /// Gives the session what it lacks of this client's environment: keys live in a daemon's memory only.
     LendWorld,
+    /// Sends a suspended turn on, with what it may lack of this client's environment.
+    SendOn,
 }
 
 /// Tells one call from another.

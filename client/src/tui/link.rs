@@ -7,7 +7,6 @@ use super::{
     app::{App, Effect, Met, Note},
     calls::Call,
 };
-use crate::view::Change;
 
 /// The way to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +17,8 @@ pub(super) enum Link {
         me: String,
         /// Its process.
         pid: u32,
-        /// Whether it has been given this client's world.
-        lent: Lent,
+        /// It has been given this client's world.
+        lent: bool,
         /// Since when it says nothing though it should; 0 when it does.
         silent_since_ms: i64,
     },
@@ -32,17 +31,6 @@ pub(super) enum Link {
         /// None is started any more.
         given_up: bool,
     },
-}
-
-/// Whether a daemon has been given this client's world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lent {
-    /// It has.
-    Yes,
-    /// It is when a turn asks for it.
-    IfAsked,
-    /// It is as soon as the session is known: it took over from a daemon that had it.
-    Soon,
 }
 
 impl App {
@@ -62,15 +50,10 @@ impl App {
 
     /// A daemon was found.
     pub(super) fn meet(&mut self, met: Met) -> Vec<Effect> {
-        let again = matches!(self.link, Link::Lost { .. });
-        let lent = match again && self.setup.made_here {
-            true => Lent::Soon,
-            false => Lent::IfAsked,
-        };
         self.link = Link::Live {
             me: met.me,
             pid: met.pid,
-            lent,
+            lent: false,
             silent_since_ms: 0,
         };
         let mut new = met.notices;
@@ -101,34 +84,21 @@ impl App {
         }
     }
 
-    /// True when the turn waits for what may be in this client's world, or when this client's world is
-    /// the session's: a daemon that took the session over has none. Lent once a connection, or a turn
-    /// that wants something else would be given it for ever; and never to a turn that a person is to
-    /// send on.
-    pub(super) fn owes_world(&self, changes: &[Change]) -> bool {
-        let Link::Live { lent, .. } = self.link else {
-            return false;
-        };
-        let suspended = self.is_suspended();
-        let turn = self.view.running_turn().and_then(|id| self.view.turn(id));
-        let asked = suspended && turn.is_some_and(|turn| turn.wants_world);
-        match lent {
-            Lent::Yes => false,
-            Lent::IfAsked => self.view.is_synced() && asked,
-            Lent::Soon => changes.contains(&Change::Synced) && (asked || !suspended),
-        }
-    }
-
     /// True when the turn goes on only when someone sends it on.
     pub(super) fn is_suspended(&self) -> bool {
         self.view.session().state() == v1::SessionState::Suspended
     }
 
+    /// The daemon asks for this client's world. It is given once a connection, or a session that wants
+    /// something else would be given it for ever.
     pub(super) fn lend_world(&mut self) -> Vec<Effect> {
-        if let Link::Live { lent, .. } = &mut self.link {
-            *lent = Lent::Yes;
+        match &mut self.link {
+            Link::Live { lent, .. } if !*lent => {
+                *lent = true;
+                self.call(Call::LendWorld)
+            }
+            _ => vec![],
         }
-        self.call(Call::LendWorld)
     }
 
     /// True when nothing goes on unless the person says so.
@@ -147,7 +117,7 @@ impl App {
                 *given_up = false;
                 vec![Effect::Reconnect]
             }
-            Link::Live { .. } => self.lend_world(),
+            Link::Live { .. } => self.call(Call::SendOn),
         }
     }
 }

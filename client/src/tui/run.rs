@@ -85,7 +85,6 @@ pub async fn start(
     let setup = Setup {
         session: session.id,
         role: Role::Work,
-        made_here: true,
         colour: surroundings.colour,
     };
     Stage::open(surroundings, setup).await?.play(prompt).await
@@ -105,7 +104,6 @@ pub async fn attach(
     let setup = Setup {
         session,
         role,
-        made_here: false,
         colour: surroundings.colour,
     };
     Stage::open(surroundings, setup).await?.play(None).await

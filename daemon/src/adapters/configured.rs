@@ -4,7 +4,7 @@
 //! A model whose endpoint did not change is the same model: it keeps its connections.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     env, fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +34,9 @@ pub struct Configured {
     /// The daemon's own environment, looked through after the client's.
     own: Arc<Environment>,
     opened: Arc<Mutex<HashMap<String, Open>>>,
+    /// Names of variables that any configuration read so far takes keys from. They only add up: a key is
+    /// no less secret when its provider is removed.
+    keys: Arc<Mutex<Arc<BTreeSet<String>>>>,
 }
 
 /// A model, and what it was made of: the endpoint, and the script as it was.
@@ -54,6 +57,7 @@ impl Configured {
             places,
             own: Arc::new(own),
             opened: Arc::default(),
+            keys: Arc::default(),
         }
     }
 
@@ -69,13 +73,27 @@ impl Configured {
         flags: &Flags,
     ) -> Result<Loaded, Problems> {
         let workspace = workspace_of(cwd).ok();
-        load(&Sources {
+        let loaded = load(&Sources {
             places: &self.places,
             workspace: workspace.as_deref(),
             trust: Trust::Untrusted,
             environment,
             flags,
-        })
+        })?;
+        self.learn_keys(&loaded);
+        Ok(loaded)
+    }
+
+    fn learn_keys(&self, loaded: &Loaded) {
+        let providers = loaded.config.providers.values();
+        let named = providers.filter_map(|provider| provider.api_key_env.as_ref());
+        let named = named.filter(|name| !name.is_empty());
+        // Nothing under the lock can leave the set half changed.
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> = named.filter(|name| !keys.contains(*name)).collect();
+        if !new.is_empty() {
+            Arc::make_mut(&mut keys).extend(new.into_iter().cloned());
+        }
     }
 
     /// Finds the model that `name` means, or one by itself when it is empty.
@@ -156,6 +174,11 @@ impl Models for Configured {
             let resolved = models.resolve(&name, &loaded, &asker.environment).await?;
             models.prepare(resolved, &asker.environment).await
         })
+    }
+
+    fn keys(&self) -> Arc<BTreeSet<String>> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.clone()
     }
 }
 

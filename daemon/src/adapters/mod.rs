@@ -18,3 +18,4 @@ pub mod small_file;
 pub mod store;
 pub mod tools;
 pub mod workspace;
+pub mod worlds;

@@ -30,6 +30,7 @@ use crate::{
         rules::add_rule,
         store::{Listing, Store},
         tools,
+        worlds::Worlds,
     },
     ports::tool::Place,
     pure::prompt,
@@ -63,6 +64,7 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
     let world = World {
         store: start.store.clone(),
         growing: start.home.growing(),
+        worlds: Worlds::new(start.home.worlds()),
         models: Arc::new(models.clone()),
         tools: Arc::from(tools::all(&jobs)),
         jobs: Arc::new(jobs.clone()),
@@ -72,6 +74,7 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         instructions: Arc::from(prompt::instructions()),
         max_samples: limits.max_requests,
     };
+    sweep(&world.worlds, &start.store);
     let sessions: Sessions = Registry::new(world);
     sessions
         .recover()
@@ -90,6 +93,24 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         engine: Arc::new(Working(sessions)),
         idle_exit: Duration::from_secs(60 * daemon.idle_exit_minutes),
     })
+}
+
+/// Removes, beside all else, what is kept of the worlds of sessions that are gone.
+fn sweep(worlds: &Worlds, store: &Store) {
+    // Looked for now: a session that is made from here on is not among them.
+    let kept = worlds.kept();
+    // It took the place of a damaged store, so a session that is missing may come back.
+    if kept.is_empty() || store.health().borrow().may_lack_sessions() {
+        return;
+    }
+    let (worlds, store) = (worlds.clone(), store.clone());
+    tokio::spawn(async move {
+        for id in kept {
+            if matches!(store.session(&id).await, Ok(None)) {
+                worlds.forget(&id).await;
+            }
+        }
+    });
 }
 
 /// Finds what earlier daemons left running.

@@ -213,8 +213,17 @@ impl Registry {
             .id
             .parse()
             .unwrap_or_else(|_none| SessionId::random());
-        let store = &self.world.store;
-        let made = store.create(id.clone(), request, events, summary).await?;
+        let (store, worlds) = (&self.world.store, &self.world.worlds);
+        let kept = session::world::kept(&surroundings, &self.world.models.keys());
+        // Beside each other: the store waits for the disk, and the world must be there when it has.
+        let (made, ()) = tokio::join!(
+            store.create(id.clone(), request, events, summary),
+            worlds.keep(&id, kept)
+        );
+        if !made.as_ref().is_ok_and(|made| *made == id) {
+            worlds.forget(&id).await;
+        }
+        let made = made?;
         if made != id {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
@@ -232,19 +241,20 @@ impl Registry {
     pub async fn open(&self, id: &SessionId) -> Result<Handle, StoreError> {
         let _opening = self.opening.lock().await;
         let known = self.living().sessions.get(id).cloned();
-        let panicked = match known {
+        let (panicked, surroundings) = match known {
             Some(handle) if !handle.is_closed() => return Ok(handle),
-            Some(handle) => handle.feed().closed() == Some(Closed::Panicked),
-            None => false,
+            Some(handle) => (
+                handle.feed().closed() == Some(Closed::Panicked),
+                handle.surroundings(),
+            ),
+            None => {
+                let kept = self.world.worlds.find(id).await;
+                (false, kept.map(Surroundings::from).unwrap_or_default())
+            }
         };
         let events = session::history(&self.world.store, id).await?;
-        let handle = session::start(
-            id.clone(),
-            self.world.clone(),
-            &events,
-            Surroundings::default(),
-            panicked,
-        );
+        let world = self.world.clone();
+        let handle = session::start(id.clone(), world, &events, surroundings, panicked);
         self.keep(handle.clone());
         Ok(handle)
     }
@@ -379,6 +389,7 @@ impl Registry {
         }
         self.stop_jobs(&looked.jobs).await;
         self.world.store.delete(handle.id(), request).await?;
+        self.world.worlds.forget(handle.id()).await;
         let mut living = self.living();
         living.sessions.remove(handle.id());
         living.pauses.remove(handle.id());
@@ -535,11 +546,12 @@ fn warning(transcript: &Transcript, text: String) -> Event {
 /// A shared registry.
 pub type Sessions = Arc<Registry>;
 
-/// `session` with those who watch it now.
+/// `session` with what is true of it at this moment only: who watches it, and whether it wants a world.
 #[must_use]
 pub fn with_clients(session: Session, handle: &Handle) -> Session {
     Session {
         clients: handle.feed().clients(),
+        wants_world: handle.wants_world(),
         ..session
     }
 }

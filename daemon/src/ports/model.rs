@@ -1,6 +1,10 @@
 //! A model that answers once.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
@@ -55,4 +59,10 @@ pub trait Models: Send + Sync {
     ///
     /// [`SampleError`] of kind `Credentials` or `Configuration`.
     fn open(&self, name: String, asker: Asker) -> BoxFuture<'static, Result<Opened, SampleError>>;
+
+    /// Names of the variables in which providers look for their keys, as far as is known. None of them
+    /// is any tool's business.
+    fn keys(&self) -> Arc<BTreeSet<String>> {
+        Arc::default()
+    }
 }

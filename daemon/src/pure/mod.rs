@@ -16,5 +16,6 @@ pub mod retry;
 pub mod sample;
 pub mod script;
 pub mod search;
+pub mod secrets;
 pub mod transcript;
 pub mod turn;

@@ -14,7 +14,8 @@ use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
         Approval, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptChanged, PromptMode,
-        QueuedPrompt, Session, SessionState, StopReason, Usage, event::Body, item::Kind,
+        QueuedPrompt, Session, SessionState, StopReason, TurnSuspended, Usage, event::Body,
+        item::Kind,
     },
 };
 
@@ -48,7 +49,7 @@ pub struct Transcript {
 /// What is known of the running turn besides its items.
 #[derive(Clone, Debug, Default)]
 struct Running {
-    suspended: Option<String>,
+    suspended: Option<TurnSuspended>,
     interrupted: bool,
     /// Times in a row that the daemon ended while the turn waited for the model, and nothing came of it.
     deaths: u32,
@@ -150,7 +151,7 @@ impl Transcript {
                 self.running = Running::default();
             }
             Body::TurnSuspended(suspended) => {
-                self.running.suspended = Some(suspended.reason.clone());
+                self.running.suspended = Some(suspended.clone());
             }
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
@@ -332,7 +333,15 @@ impl Transcript {
     /// Why the running turn waits to be sent on, if it does.
     #[must_use]
     pub fn suspension(&self) -> Option<&str> {
-        self.running.suspended.as_deref()
+        let suspended = self.running.suspended.as_ref();
+        suspended.map(|suspended| suspended.reason.as_str())
+    }
+
+    /// Whether the running turn waits for what a client's world may hold.
+    #[must_use]
+    pub fn wants_world(&self) -> bool {
+        let suspended = self.running.suspended.as_ref();
+        suspended.is_some_and(|suspended| suspended.wants_world)
     }
 
     /// Whether the running turn is being interrupted.

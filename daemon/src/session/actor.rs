@@ -17,7 +17,7 @@ use quire_proto::{
     v1::{Activity, Event, JobEnded, StopReason, TurnEnded, event::Body},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, Sleep},
 };
@@ -37,6 +37,7 @@ use crate::{
     pure::{
         request::{Frame, request},
         sample::{SampleError, SampleErrorKind},
+        secrets::without_keys,
         transcript::Transcript,
         turn::{
             Entry, Input, Now, Turn,
@@ -59,6 +60,7 @@ pub fn start(
     let (sender, inbox) = mpsc::channel(INBOX);
     let (happened_to, happened) = mpsc::unbounded_channel();
     let feed = Arc::new(Feed::new(transcript.summary()));
+    let (lent, shown) = watch::channel(surroundings.clone());
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
@@ -81,13 +83,16 @@ pub fn start(
         id: id.clone(),
         transcript,
         surroundings,
+        lent,
         world,
     };
+    actor.show_want();
     tokio::spawn(actor.run(happened, panicked));
     Handle {
         id,
         inbox: sender,
         feed,
+        surroundings: shown,
     }
 }
 
@@ -105,6 +110,8 @@ pub(super) struct Actor {
     pub(super) world: World,
     pub(super) transcript: Transcript,
     pub(super) surroundings: Surroundings,
+    /// The same, for those who look at it from outside.
+    pub(super) lent: watch::Sender<Surroundings>,
     pub(super) turn: Option<Turn>,
     pub(super) feed: Arc<Feed>,
     pub(super) inbox: mpsc::Receiver<Request>,
@@ -322,7 +329,7 @@ impl Actor {
             session: self.id.clone(),
             workspace: PathBuf::from(self.transcript.workspace()),
             cwd: PathBuf::from(self.transcript.cwd()),
-            environment: self.surroundings.environment.clone(),
+            environment: without_keys(&self.surroundings.environment, &self.world.models.keys()),
             umask: self.surroundings.umask,
             policy: Arc::new(self.transcript.policy()),
         }

@@ -13,7 +13,7 @@ use quire_proto::{
     id::ItemId,
     v1::{
         Activity, ClientRef, Delta, Event, Presence, Session, SessionServiceWatchResponse, Synced,
-        event::Body, session_service_watch_response::Update,
+        WorldWanted, event::Body, session_service_watch_response::Update,
     },
 };
 use tokio::sync::watch;
@@ -39,6 +39,7 @@ struct State {
     growing: BTreeMap<u64, Grown>,
     activity: (u64, Activity),
     presence: (u64, Vec<ClientRef>),
+    world_wanted: (u64, bool),
     summary: Session,
     closed: Option<Closed>,
 }
@@ -70,6 +71,8 @@ pub struct Reader {
     synced: bool,
     activity: u64,
     presence: u64,
+    /// It may act, so it is asked for its world; how often that changed for it.
+    world: Option<u64>,
 }
 
 /// What a reader gets next.
@@ -153,6 +156,19 @@ impl Feed {
     /// Tells what the turn waits for.
     pub fn set_activity(&self, activity: Activity) {
         self.change(|state| state.activity = (state.activity.0 + 1, activity));
+    }
+
+    /// Says whether the session wants a client's world.
+    pub fn want_world(&self, wanted: bool) {
+        if self.wants_world() != wanted {
+            self.change(|state| state.world_wanted = (state.world_wanted.0 + 1, wanted));
+        }
+    }
+
+    /// Whether the session wants a client's world.
+    #[must_use]
+    pub fn wants_world(&self) -> bool {
+        self.state().world_wanted.1
     }
 
     /// Someone came to watch.
@@ -264,6 +280,13 @@ impl Feed {
             reader.activity = state.activity.0;
             updates.push(Update::Activity(state.activity.1.clone()));
         }
+        if let Some(known) = &mut reader.world
+            && *known != state.world_wanted.0
+        {
+            *known = state.world_wanted.0;
+            let wanted = state.world_wanted.1;
+            updates.extend(wanted.then_some(Update::WorldWanted(WorldWanted {})));
+        }
         if updates.is_empty() {
             return Next::Nothing;
         }
@@ -289,6 +312,15 @@ impl Reader {
             seq,
             offsets,
             ..Self::default()
+        }
+    }
+
+    /// The same reader, that is asked for its client's world when the session wants one.
+    #[must_use]
+    pub fn with_world(self) -> Self {
+        Self {
+            world: Some(0),
+            ..self
         }
     }
 

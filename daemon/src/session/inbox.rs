@@ -270,9 +270,10 @@ impl Actor {
                 .await?;
         }
         self.stop_outlived();
-        // Whoever lends a world wants the turn to go on; who only renames it does not.
-        if let Some(surroundings) = change.surroundings {
-            self.surroundings = surroundings;
+        if let Some(lent) = &change.world {
+            self.take_world(lent).await?;
+        }
+        if change.sends_on {
             self.advance(Input::Continue).await?;
         }
         Ok(())

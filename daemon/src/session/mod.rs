@@ -11,9 +11,10 @@ mod inbox;
 mod jobs;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod world;
 mod writing;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use quire_proto::{
@@ -23,10 +24,13 @@ use quire_proto::{
         QueuedPrompt, Rule, Session, StopReason,
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    adapters::store::{Store, StoreError},
+    adapters::{
+        store::{Store, StoreError},
+        worlds::Worlds,
+    },
     ports::{
         model::Models,
         tool::{Place, RunningJobs, Tool},
@@ -35,6 +39,7 @@ use crate::{
 };
 pub use actor::{now_ms, start};
 use feed::Feed;
+pub use world::{Held, Lending, Lent, Surroundings};
 pub use writing::history;
 
 /// Requests that may wait for an actor; more wait at the door.
@@ -47,6 +52,8 @@ pub struct World {
     pub store: Store,
     /// Directory for the text of growing items.
     pub growing: PathBuf,
+    /// What the disk keeps of clients' worlds.
+    pub worlds: Worlds,
     /// Where models come from.
     pub models: Arc<dyn Models>,
     /// What models may use, in the order they are offered.
@@ -70,15 +77,6 @@ pub type SaveRule = Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>;
 
 /// Takes one JSON object; never blocks, and whatever goes wrong is logged.
 pub type Notify = Arc<dyn Fn(String) + Send + Sync>;
-
-/// The world of the client that made a session or came to it.
-#[derive(Clone, Debug, Default)]
-pub struct Surroundings {
-    /// Never logged, never stored.
-    pub environment: Arc<BTreeMap<String, String>>,
-    /// File mode creation mask.
-    pub umask: u32,
-}
 
 /// Who asks, and by which request.
 #[derive(Clone, Debug, Default)]
@@ -213,8 +211,10 @@ pub struct Change {
     pub policy: Option<Policy>,
     /// Hidden from lists.
     pub archived: Option<bool>,
-    /// A fresh environment.
-    pub surroundings: Option<Surroundings>,
+    /// A client's world.
+    pub world: Option<Lent>,
+    /// Sends a suspended turn on, whatever it waits for.
+    pub sends_on: bool,
 }
 
 /// A session that waits for nobody but people.
@@ -256,6 +256,7 @@ pub struct Handle {
     id: SessionId,
     inbox: mpsc::Sender<Request>,
     feed: Arc<Feed>,
+    surroundings: watch::Receiver<Surroundings>,
 }
 
 impl Handle {

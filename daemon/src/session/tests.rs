@@ -4,6 +4,7 @@ mod again;
 pub(crate) mod faults;
 mod jobs;
 mod room;
+mod world;
 
 use std::{
     path::Path,
@@ -166,6 +167,7 @@ pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Co
     World {
         store: Store::open(&directory.join("quire.db")).unwrap().store,
         growing: directory.join("growing"),
+        worlds: Worlds::new(directory.join("worlds")),
         models: Arc::new(Played(Arc::new(script))),
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),
         jobs: Arc::new(tool.clone()),

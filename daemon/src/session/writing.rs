@@ -158,6 +158,7 @@ impl Actor {
         );
         self.notify(&events);
         self.feed.publish(&events, summary);
+        self.show_want();
         Ok(())
     }
 

@@ -306,18 +306,16 @@ fn watching_a_turn_ends_with_it() {
 }
 
 #[test]
-fn a_turn_that_waits_for_keys_is_lent_this_clients_world_once_a_connection() {
-    let suspended = || suspended(true);
+fn who_may_act_gives_their_world_when_asked_once_a_connection() {
+    let asked = || v1::session_service_watch_response::Update::WorldWanted(v1::WorldWanted {});
     let mut stage = Stage::new();
-    stage.turn_started();
-    assert_eq!(call(stage.event(suspended())).1, Call::LendWorld);
-    assert_eq!(stage.event(suspended()), []);
+    assert_eq!(stage.event(suspended(true)), []);
+    assert_eq!(call(stage.update(asked())).1, Call::LendWorld);
+    assert_eq!(stage.update(asked()), []);
     stage.input(Input::LinkLost(String::new()));
     assert_eq!(stage.input(Input::LinkFound(found("c2"))), []);
-    assert_eq!(call(stage.synced()).1, Call::LendWorld);
-    let mut stage = Stage::with(Role::Observe);
-    stage.turn_started();
-    assert_eq!(stage.event(suspended()), []);
+    assert_eq!(call(stage.update(asked())).1, Call::LendWorld);
+    assert_eq!(Stage::with(Role::Observe).update(asked()), []);
 }
 
 fn suspended(wants_world: bool) -> Body {
@@ -341,7 +339,7 @@ fn a_turn_that_a_person_is_to_send_on_waits_for_enter() {
         call(stage.press("Enter")).1,
         said("first this", PromptMode::Unspecified)
     );
-    assert_eq!(call(stage.press("Enter")).1, Call::LendWorld);
+    assert_eq!(call(stage.press("Enter")).1, Call::SendOn);
 }
 
 #[test]

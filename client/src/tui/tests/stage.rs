@@ -33,7 +33,6 @@ impl Stage {
         let setup = Setup {
             session: "k3m9x2rt7w".into(),
             role,
-            made_here: true,
             colour: true,
         };
         let mut stage = Self {

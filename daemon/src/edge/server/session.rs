@@ -16,7 +16,7 @@ use quire_proto::{
         SessionServiceListEventsResponse, SessionServiceListRequest, SessionServiceListResponse,
         SessionServiceSearchRequest, SessionServiceSearchResponse, SessionServiceUpdateRequest,
         SessionServiceUpdateResponse, SessionServiceWatchRequest, SessionServiceWatchResponse,
-        session_service_server::SessionService,
+        SessionState, session_service_server::SessionService,
     },
 };
 use tonic::{Code, Request, Response, Status};
@@ -34,7 +34,8 @@ use crate::{
         settings::Wish,
         status::refuse,
     },
-    session::{Change, Surroundings},
+    pure::secrets::{Parted, part},
+    session::{Change, Handle, Held, Lending, Lent, Surroundings},
 };
 
 /// Sessions on a page of `List`, unless asked otherwise.
@@ -136,26 +137,47 @@ impl SessionService for Services {
         let request = request.into_inner();
         let wanted = request.session.unwrap_or_default();
         let handle = self.session(&wanted.id).await?;
+        let how = match request.replace_world {
+            true => Lending::Replaces,
+            false => Lending::Completes,
+        };
+        let lent = |world| Lent {
+            world: surroundings(world),
+            how,
+        };
         let mut change = Change {
-            surroundings: request.world.as_ref().map(surroundings),
+            world: request.world.as_ref().map(lent),
             ..Change::default()
         };
         let known = handle.look().await?.session;
         for path in request.update_mask.unwrap_or_default().paths {
-            self.change_field(&path, &wanted, &known, &mut change)
+            self.change_field(&path, &wanted, (&known, &handle), &mut change)
                 .await?;
         }
-        let session = carried_out(async move { handle.change(caller, change).await }).await?;
+        let changed = handle.clone();
+        let session = carried_out(async move { changed.change(caller, change).await }).await?;
         Ok(Response::new(SessionServiceUpdateResponse {
-            session: Some(session),
+            session: Some(with_clients(session, &handle)),
         }))
     }
 
     async fn get_world(
         &self,
-        _request: Request<SessionServiceGetWorldRequest>,
+        request: Request<SessionServiceGetWorldRequest>,
     ) -> Result<Response<SessionServiceGetWorldResponse>, Status> {
-        Err(not_yet("looking at a session's world"))
+        let handle = self.session(&request.get_ref().session).await?;
+        let world = handle.surroundings();
+        let keys = self.sessions.world().models.keys();
+        let Parted { open, secrets } = part(&world.environment, &keys);
+        Ok(Response::new(SessionServiceGetWorldResponse {
+            world: Some(ClientWorld {
+                cwd: handle.look().await?.session.cwd,
+                environment: open.into_iter().collect(),
+                umask: world.umask,
+            }),
+            secrets,
+            wanted: handle.wants_world(),
+        }))
     }
 
     async fn fork(
@@ -317,6 +339,7 @@ impl Services {
             [session] if !name.is_empty() && session.damaged_seq != 0 => {
                 let id = session.id.parse().map_err(bad_id)?;
                 store.delete(&id, request).await?;
+                self.sessions.world().worlds.forget(&id).await;
                 Ok(())
             }
             _ => Err(refused),
@@ -328,7 +351,7 @@ impl Services {
         &self,
         path: &str,
         wanted: &Session,
-        known: &Session,
+        (known, handle): (&Session, &Handle),
         change: &mut Change,
     ) -> Result<(), Status> {
         let policy = wanted.policy.clone().unwrap_or_default();
@@ -336,7 +359,9 @@ impl Services {
         match path {
             "title" => change.title = Some(wanted.title.clone()),
             "model" => {
-                let environment = change.surroundings.clone().unwrap_or_default().environment;
+                let (own, keys) = (handle.surroundings(), self.sessions.world().models.keys());
+                let world = change.world.as_ref().map(|lent| lent.to(&own, &keys));
+                let environment = world.unwrap_or(own).environment;
                 self.settings
                     .check_model(Path::new(&known.cwd), &environment, &wanted.model)
                     .await?;
@@ -348,11 +373,17 @@ impl Services {
             "policy.approve" if policy.approve() != ApprovePolicy::Unspecified => {
                 change.policy.get_or_insert_with(current).approve = policy.approve;
             }
+            "state" if wanted.state() == SessionState::Running => change.sends_on = true,
+            "state" => {
+                return Err(invalid(
+                    "`state` can only be set to running, which sends a suspended turn on",
+                ));
+            }
             "policy.sandbox" | "policy.approve" => {
                 return Err(invalid(format!("`{path}` is unspecified")));
             }
             other => {
-                let fields = "title, model, policy.sandbox and policy.approve";
+                let fields = "title, model, policy.sandbox, policy.approve and state";
                 return Err(invalid(format!(
                     "`{other}` cannot be changed: {fields} can"
                 )));
@@ -388,6 +419,7 @@ pub(super) fn surroundings(world: &ClientWorld) -> Surroundings {
     Surroundings {
         environment: Arc::new(environment),
         umask: world.umask & 0o777,
+        held: Held::Whole,
     }
 }
 

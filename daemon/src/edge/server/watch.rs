@@ -63,6 +63,11 @@ pub(super) fn watch(
         .iter()
         .map(|growing| (growing.item, growing.offset))
         .collect();
+    let reader = Reader::at(cursor.seq, offsets);
+    let reader = match client.as_ref().is_some_and(|client| client.observer) {
+        true => reader,
+        false => reader.with_world(),
+    };
     let feed = handle.feed().clone();
     let present = client.map(|client| {
         feed.attach(client.clone());
@@ -73,7 +78,7 @@ pub(super) fn watch(
     });
     let watcher = Watcher {
         changes: feed.changes(),
-        reader: Reader::at(cursor.seq, offsets),
+        reader,
         ready: VecDeque::new(),
         ended: false,
         _present: present,

@@ -150,7 +150,7 @@ async fn a_session_is_changed_and_archived_once() {
 }
 
 #[tokio::test]
-async fn a_suspended_turn_is_sent_on_by_a_prompt_or_a_clients_world() {
+async fn a_turn_left_suspended_is_sent_on_by_a_prompt_or_a_word_and_by_no_world() {
     for by_prompt in [true, false] {
         let mut bench = Bench::new(vec![None]).await;
         bench.prompt("go", "r1").await;
@@ -169,10 +169,19 @@ async fn a_suspended_turn_is_sent_on_by_a_prompt_or_a_clients_world() {
             assert_eq!(sent.await.unwrap().turn.map(|turn| turn.get()), Some(1));
         } else {
             let world = Change {
-                surroundings: Some(Surroundings::default()),
+                world: Some(Lent {
+                    world: Surroundings::default(),
+                    how: Lending::Replaces,
+                }),
                 ..Change::default()
             };
             bench.handle.change(caller("w"), world).await.unwrap();
+            assert!(bench.handle.wait().await.unwrap().suspended);
+            let on = Change {
+                sends_on: true,
+                ..Change::default()
+            };
+            bench.handle.change(caller("o"), on).await.unwrap();
         }
         let resting = bench.handle.wait().await.unwrap();
         assert_eq!((resting.turn, resting.stop_reason), (1, StopReason::Done));
