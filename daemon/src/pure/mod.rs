@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod codec;
 pub mod config;
 pub mod cut;
+pub mod fork;
 pub mod job_end;
 pub mod outcome;
 pub mod patch;

@@ -37,7 +37,7 @@ use crate::{
     },
     pure::transcript::Answer,
 };
-pub use actor::{now_ms, start};
+pub use actor::{now_ms, start, wake};
 use feed::Feed;
 pub use world::{Held, Lending, Lent, Surroundings};
 pub use writing::history;

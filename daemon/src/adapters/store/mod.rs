@@ -120,6 +120,17 @@ pub struct Append {
     pub begins: bool,
 }
 
+/// Events as they are stored: a long history takes less room so.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded(Bodies);
+
+impl Encoded {
+    /// Adds the next event.
+    pub fn push(&mut self, event: &v1::Event) {
+        self.0.push((event.seq, event.encode_to_vec()));
+    }
+}
+
 /// Which sessions to list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listing {
@@ -261,13 +272,41 @@ impl Store {
         events: &[v1::Event],
         summary: &v1::Session,
     ) -> Result<SessionId, StoreError> {
+        let events = Encoded(bodies(events));
+        self.create_encoded(session, request, events, summary).await
+    }
+
+    /// Makes a session of events that were encoded one by one, as [`create`](Self::create) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub async fn create_encoded(
+        &self,
+        session: SessionId,
+        request: &RequestId,
+        events: Encoded,
+        summary: &v1::Session,
+    ) -> Result<SessionId, StoreError> {
         let write = Write::Create {
             session,
             request: Some(request.as_str().to_owned()),
-            bodies: bodies(events),
+            bodies: events.0,
             row: Row::of(summary),
         };
         self.write(write, Durability::Barrier, true).await
+    }
+
+    /// The session that a request made.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn made_by(&self, request: &RequestId) -> Result<Option<SessionId>, StoreError> {
+        let request = request.clone();
+        self.readers
+            .read(move |on| writer::made_by(on, request.as_str()))
+            .await
     }
 
     /// Removes a session and its log, as a barrier, also a damaged one. Returns the id of the session that

@@ -416,7 +416,11 @@ fn check_order(session: &SessionId, head: u64, bodies: &Bodies) -> Result<(), St
     Ok(())
 }
 
-fn made_by(on: &Transaction<'_>, request: &str) -> Result<Option<SessionId>, StoreError> {
+/// The session that a request made.
+pub(super) fn made_by(
+    on: &Transaction<'_>,
+    request: &str,
+) -> Result<Option<SessionId>, StoreError> {
     let id: Option<String> = on
         .prepare_cached("SELECT id FROM sessions WHERE create_request = ?1")?
         .query_row([request], |row| row.get(0))

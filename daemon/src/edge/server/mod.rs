@@ -4,6 +4,7 @@ mod approval;
 mod clients;
 mod daemon;
 mod export;
+mod fork;
 mod import;
 mod job;
 mod refusals;
