@@ -44,7 +44,7 @@ impl<'a> Dashboard<'a> {
     /// # Panics
     ///
     /// When nothing comes in time, or the stream ends without a word.
-    pub fn next(&mut self) -> Result<Update, Status> {
+    pub fn take(&mut self) -> Result<Update, Status> {
         let told = self.rpc.wait(self.stream.message())?;
         let update = told.and_then(|told| told.update);
         Ok(update.expect("an update, and no silent end"))
@@ -59,7 +59,7 @@ impl<'a> Dashboard<'a> {
         let mut updates = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let update = self.next();
+            let update = self.take();
             let update = update.unwrap_or_else(|status| panic!("{status} after {updates:#?}"));
             updates.push(update);
             if updates.last().is_some_and(&last) {

@@ -36,8 +36,8 @@ fn telling(model: &MockModel) -> (Home, PathBuf) {
     let (script, told) = (home.root().join("tell"), home.root().join("told"));
     // One write, so that two that run at once do not mix.
     let text = format!("#!/bin/sh\nprintf '%s\\n' \"$1\" >> '{}'\n", told.display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&script, text).expect("the home is writable");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("it is ours");
     let line = format!("notify = [\"{}\"]", script.display());
     home.configure(&format!(
         "{line}\n{}",

@@ -111,7 +111,7 @@ fn who_comes_and_leaves_is_told() {
 
 #[test]
 fn many_sleeping_sessions_are_told_and_none_is_woken() {
-    const MANY: usize = 110;
+    const MANY: usize = 210;
     let model = MockModel::playing([]);
     let home = Home::asking(&model, Wire::Responses);
     let rpc = Rpc::starting(&home);
@@ -142,7 +142,7 @@ fn nothing_made_while_the_list_is_read_is_missed() {
         let _id = rpc.create(&home, &home.work()).id;
     }
     let mut dashboard = Dashboard::of(&rpc);
-    let first = dashboard.next().expect("the first session");
+    let first = dashboard.take().expect("the first session");
     assert!(matches!(first, Update::Session(_)));
     // The daemon has read the first page by now, and waits for room or is at the next.
     let new = rpc.create(&home, &home.work()).id;
@@ -163,7 +163,7 @@ fn the_end_of_the_daemon_is_announced() {
     dashboard.standing();
     let stopped = home.quire(["daemon", "restart"]).spawn();
     dashboard.until(|update| matches!(update, Update::Draining(true)));
-    let ended = dashboard.next().expect_err("the stream ends");
+    let ended = dashboard.take().expect_err("the stream ends");
     assert_eq!(ended.code(), Code::Unavailable);
     assert!(ended.message().contains("the daemon ends"), "{ended}");
     assert_eq!(stopped.finish().code, 0);
