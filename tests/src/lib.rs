@@ -8,7 +8,7 @@
 //!
 //! What may go wrong is brought about by [`wrapped`] (each daemon known from its first instant),
 //! [`shim`] (faults of the disk and the clock) and [`small_disk`]; [`follower`] and [`stage`] note what
-//! everyone was shown meanwhile.
+//! everyone was shown meanwhile, [`dashboard`] looks over all sessions.
 //!
 //! Nothing here leaves the loopback interface, and nothing outlives its test: every process started
 //! under a [`Home`](home::Home) carries that home's random path, by which it is found and ended.
@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod binaries;
+pub mod dashboard;
 pub mod dice;
 pub mod exchange;
 pub mod follower;
