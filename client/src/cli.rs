@@ -361,7 +361,7 @@ mod tests {
             "import",
             "import - --json -C /",
             "search two words --all --here --limit 3 --json",
-            "search -not \"a phrase\" -- --flag",
+            "search a -- -not --flag",
             "jobs s",
             "job logs j -f",
             "job write j text --close",

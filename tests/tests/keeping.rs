@@ -188,9 +188,9 @@ fn searches_from_the_command_line() {
     let excerpt = line["excerpt"].as_str().unwrap();
     assert!(excerpt.contains("\u{2}no such file\u{3}"), "{excerpt:?}");
     for nothing in [
-        ["search", "string", "-failed"],
-        ["search", "unheard", "of"],
-        ["search", "*", "\""],
+        ["search", "string -failed"],
+        ["search", "unheard of"],
+        ["search", "* \""],
     ] {
         let run = home.quire(nothing).run();
         assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{nothing:?}");

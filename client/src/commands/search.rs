@@ -31,7 +31,7 @@ const MARKS: [char; 2] = ['\u{2}', '\u{3}'];
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quire search flaky test
-  quire search '\"no such file\"' -windows     a phrase, and a word that must not be there
+  quire search '\"no such file\" -windows'     a phrase, and a word that must not be there
   quire search --here src/lib.rs
   quire search parser --json | jq -r .session
 
@@ -39,8 +39,8 @@ The number before an excerpt is its event: `quire fork SESSION --at NUMBER` goes
 At most three places of one session are shown, best first. Ends with 1 when nothing is found. In the
 excerpts of `--json`, matches stand between U+0002 and U+0003.")]
 pub struct Arguments {
-    /// Words, \"phrases\" and -excluded words.
-    #[arg(required = true, allow_hyphen_values = true)]
+    /// Words, "phrases" and -excluded words; what begins with `-` in quotes with others, or after `--`.
+    #[arg(required = true)]
     words: Vec<String>,
     /// Archived sessions too.
     #[arg(long)]
