@@ -18,10 +18,9 @@ use crossterm::{
         LeaveAlternateScreen,
     },
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{Frame, Terminal, backend::CrosstermBackend};
 use rustix::process::{Signal, kill_current_process_group};
 
-use super::{app::App, draw::draw};
 use crate::failure::{Exit, Failure};
 
 /// True while the terminal is ours.
@@ -64,17 +63,14 @@ impl Screen {
     }
 
     /// Draws what has changed, in one go where the terminal can.
-    pub(super) fn draw(&mut self, app: &mut App) -> Result<(), Failure> {
+    pub(super) fn draw(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
         if !TAKEN.load(Ordering::SeqCst) {
             // A panic in another thread has given it back and told about itself.
             return Err(Failure::silent(Exit::Failed));
         }
         let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| {
-                let painted = self.terminal.draw(|frame| {
-                    app.prepare(frame.area());
-                    draw(frame, app);
-                });
+                let painted = self.terminal.draw(paint);
                 painted.map(drop)
             })
             .and_then(|()| execute!(self.terminal.backend_mut(), EndSynchronizedUpdate));
@@ -99,6 +95,17 @@ impl Screen {
         // The whole group, as the terminal's own Ctrl+Z would: whoever started us stops too.
         let stopped = kill_current_process_group(Signal::TSTP).map_err(io::Error::from);
         take().and(stopped).map_err(unusable)?;
+        self.forget()
+    }
+}
+
+impl Screen {
+    /// Takes the terminal again after this process was stopped from outside: whoever had it meanwhile may
+    /// have left it in another state.
+    pub(super) fn retake(&mut self) -> Result<(), Failure> {
+        // Giving it back first: what is ours already would not be taken.
+        give_back();
+        take().map_err(unusable)?;
         self.forget()
     }
 }

@@ -239,7 +239,7 @@ fn a_card_goes_when_someone_else_answers_and_says_who() {
     assert!(
         stage
             .picture(60, 10)
-            .contains("exec (process 77) approved it")
+            .contains("approved by exec (pid 77): git push")
     );
 }
 

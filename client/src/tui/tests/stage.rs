@@ -16,6 +16,9 @@ use crate::tui::{
 /// When all of it happens, in milliseconds since the Unix epoch.
 pub(super) const NOW: i64 = 1_000_000;
 
+/// This process.
+pub(super) const ME: u32 = 4_000;
+
 /// A screen that is told updates and pressed keys.
 pub(super) struct Stage {
     pub(super) app: App,
@@ -34,6 +37,7 @@ impl Stage {
             session: "k3m9x2rt7w".into(),
             role,
             made_here: true,
+            pid: ME,
             colour: true,
         };
         let mut stage = Self {

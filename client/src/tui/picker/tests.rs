@@ -1,0 +1,1 @@
+//! The picker without a terminal or a daemon.
