@@ -219,7 +219,6 @@ impl Growth {
     }
 
     fn let_go(&mut self) {
-        self.data = Vec::new();
-        self.gaps = Vec::new();
+        *self = Self::default();
     }
 }
