@@ -5,6 +5,7 @@
 
 mod jobs;
 mod lost;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        Approval, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptChanged, PromptMode,
+        Approval, ClientRef, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptMode,
         QueuedPrompt, Session, SessionState, StopReason, Usage, event::Body, item::Kind,
     },
 };
@@ -48,6 +49,8 @@ pub struct Transcript {
 /// What is known of the running turn besides its items.
 #[derive(Clone, Debug, Default)]
 struct Running {
+    /// Who began it.
+    by: Option<ClientRef>,
     suspended: Option<String>,
     interrupted: bool,
     /// Times in a row that the daemon ended while the turn waited for the model, and nothing came of it.
@@ -78,11 +81,13 @@ impl Transcript {
         let turn = match body {
             Body::TurnStarted(started) => TurnId::new(started.turn),
             Body::ItemCompleted(done) => done.item.as_ref().and_then(|item| TurnId::new(item.turn)),
-            // A steering prompt joins the running turn, though it is only queued so far.
+            // A steering prompt joins the running turn, though it is only queued so far, unless that
+            // takes nothing up any more.
             Body::PromptQueued(queued) => {
                 let steers = |prompt: &QueuedPrompt| prompt.mode() == PromptMode::Steer;
                 self.running_turn()
                     .filter(|_| queued.prompt.as_ref().is_some_and(steers))
+                    .filter(|_| !self.is_interrupted())
             }
             _ => None,
         };
@@ -147,7 +152,10 @@ impl Transcript {
                 self.summary.turns = self.summary.turns.max(started.turn);
                 self.summary.running_turn = started.turn;
                 self.summary.last_stop = StopReason::Unspecified.into();
-                self.running = Running::default();
+                self.running = Running {
+                    by: event.by.clone(),
+                    ..Running::default()
+                };
             }
             Body::TurnSuspended(suspended) => {
                 self.running.suspended = Some(suspended.reason.clone());
@@ -206,27 +214,6 @@ impl Transcript {
             _ => {}
         }
         self.items.insert(item.id, item.clone());
-    }
-
-    fn change_queued(&mut self, changed: &PromptChanged) {
-        let place =
-            |queue: &[QueuedPrompt], id: &str| queue.iter().position(|one| one.request_id == id);
-        let Some(from) = place(&self.queue, &changed.request_id) else {
-            return;
-        };
-        let mut queued = self.queue.remove(from);
-        if let Some(prompt) = &changed.prompt {
-            queued.prompt = Some(prompt.clone());
-        }
-        let to = match &changed.before {
-            Some(before) => place(&self.queue, before).unwrap_or(self.queue.len()),
-            None => from,
-        };
-        self.queue.insert(to, queued);
-    }
-
-    fn unqueue(&mut self, request_id: &str) {
-        self.queue.retain(|queued| queued.request_id != request_id);
     }
 
     /// Names the session that the events belong to.
@@ -323,6 +310,12 @@ impl Transcript {
         TurnId::new(self.summary.running_turn)
     }
 
+    /// Who began the running turn; `None` when no client with a name did.
+    #[must_use]
+    pub fn turn_by(&self) -> Option<&ClientRef> {
+        self.running.by.as_ref()
+    }
+
     /// Whether the running turn waits to be sent on by a person.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
@@ -391,12 +384,6 @@ impl Transcript {
             .filter(move |item| item.turn == turn.get() && item.status == growing)
     }
 
-    /// Prompts accepted for later, in order.
-    #[must_use]
-    pub fn queue(&self) -> &[QueuedPrompt] {
-        &self.queue
-    }
-
     /// Approvals that wait for an answer, oldest first.
     pub fn pending_approvals(&self) -> impl Iterator<Item = &Approval> {
         self.approvals
@@ -408,6 +395,12 @@ impl Transcript {
     #[must_use]
     pub fn approval(&self, id: ApprovalId) -> Option<&Approval> {
         self.approvals.get(&id.get())
+    }
+
+    /// The approval that was asked for last, answered or not.
+    #[must_use]
+    pub fn newest_approval(&self) -> Option<&Approval> {
+        self.approvals.values().next_back()
     }
 
     /// The newest approval of one call.

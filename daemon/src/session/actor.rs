@@ -14,7 +14,10 @@ use std::{
 use futures_util::StreamExt as _;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{Activity, Event, JobEnded, StopReason, TurnEnded, event::Body},
+    v1::{
+        Activity, ApprovalAnswer, ApprovalDecided, ApprovalVerdict, Event, JobEnded, StopReason,
+        TurnEnded, event::Body,
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,6 +29,7 @@ use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
     acts::{Acts, Happened},
     feed::{Closed, Feed},
+    interrupts::Interrupts,
     writing::NoRoom,
 };
 use crate::{
@@ -67,6 +71,7 @@ pub fn start(
         inbox,
         deferred: VecDeque::new(),
         interrupted: Vec::new(),
+        interrupts: Interrupts::default(),
         waiting: Vec::new(),
         paused: None,
         began: Instant::now(),
@@ -112,6 +117,7 @@ pub(super) struct Actor {
     pub(super) deferred: VecDeque<Request>,
     /// Those who wait for the end of this turn.
     pub(super) interrupted: Vec<(u64, Reply<u64>)>,
+    pub(super) interrupts: Interrupts,
     pub(super) waiting: Vec<Reply<Resting>>,
     /// Newest failure of a turn: sentence and kind.
     pub(super) last_error: (String, String),
@@ -235,6 +241,13 @@ impl Actor {
             self.pending.push(notice.into());
         }
         if let Some(turn) = self.transcript.running_turn() {
+            let asked: Vec<u64> = self
+                .transcript
+                .pending_approvals()
+                .map(|one| one.id)
+                .collect();
+            let withdrawn = asked.into_iter().map(|id| withdrawn(id).into());
+            self.pending.extend(withdrawn);
             let ended = TurnEnded {
                 turn: turn.get(),
                 stop_reason: StopReason::Internal.into(),
@@ -356,6 +369,21 @@ impl Actor {
         };
         futures_util::stream::once(answer).flatten().boxed()
     }
+}
+
+/// Nobody is asked any more: quire failed in the turn.
+fn withdrawn(id: u64) -> Body {
+    let answer = ApprovalAnswer {
+        verdict: ApprovalVerdict::Deny.into(),
+        message: "quire itself failed in this turn".to_owned(),
+        decided_ms: now_ms(),
+        automatic: true,
+        ..ApprovalAnswer::default()
+    };
+    Body::ApprovalDecided(ApprovalDecided {
+        id,
+        answer: Some(answer),
+    })
 }
 
 async fn next_request(

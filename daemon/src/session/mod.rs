@@ -8,7 +8,10 @@ mod acts;
 mod effects;
 pub mod feed;
 mod inbox;
+mod interrupts;
 mod jobs;
+mod queue;
+mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writing;
@@ -35,6 +38,8 @@ use crate::{
 };
 pub use actor::{now_ms, start};
 use feed::Feed;
+pub use queue::QueueChange;
+pub use refusal::Running;
 pub use writing::history;
 
 /// Requests that may wait for an actor; more wait at the door.
@@ -93,26 +98,35 @@ pub struct Caller {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// A turn runs and the request wants none to.
-    #[error("turn {turn} is running: send with mode steer or queue, or interrupt it")]
-    Busy {
-        /// The running turn.
-        turn: u64,
-    },
-    /// Another turn than the one expected runs, or none.
-    #[error("turn {expected} is not running any more")]
+    #[error("{}", .0.busy())]
+    Busy(Running),
+    /// Another turn than the one expected runs, or none, or it is being interrupted.
+    #[error("{}", running.instead_of(*expected))]
     OtherTurn {
         /// What the caller expected.
         expected: u64,
+        /// What runs.
+        running: Running,
     },
     /// The approval has an answer.
-    #[error("{}", already(.0))]
-    Answered(Box<ApprovalAnswer>),
-    /// There is no such approval, or none is pending.
-    #[error("no approval is pending")]
-    NoApproval,
+    #[error("{}", refusal::already(approval, *newest))]
+    Answered {
+        /// With its answer.
+        approval: Box<Approval>,
+        /// Whether the caller named none, and this is the newest.
+        newest: bool,
+    },
+    /// There is no such approval, or none was ever asked for.
+    #[error("{}", refusal::nothing_to_answer(*number, pending))]
+    NoApproval {
+        /// What the caller named; 0 for the only one.
+        number: u64,
+        /// Those that wait.
+        pending: Vec<Approval>,
+    },
     /// Several approvals are pending and none was named.
-    #[error("{0} approvals are pending: name one by its number")]
-    ManyApprovals(usize),
+    #[error("{}", refusal::several(.0))]
+    ManyApprovals(Vec<Approval>),
     /// "Always" was answered where no rule could say it safely.
     #[error("no rule can be made of this call: approve it once, or deny it")]
     NoRule,
@@ -125,6 +139,12 @@ pub enum Refusal {
     /// The prompt is not in the queue.
     #[error("that prompt is not in the queue any more")]
     NotQueued,
+    /// Nobody said the prompt, so nobody can say it otherwise.
+    #[error("that prompt tells how a job ended: it can be moved or removed, not edited")]
+    NotSaid,
+    /// The prompt was to stand before itself.
+    #[error("a prompt cannot stand before itself")]
+    BeforeItself,
     /// There is no such job in this session.
     #[error("this session has no job `{0}`")]
     NoJob(JobId),
@@ -139,30 +159,19 @@ pub enum Refusal {
     Closed,
 }
 
-fn already(answer: &ApprovalAnswer) -> String {
-    let verdict = match answer.verdict() {
-        quire_proto::v1::ApprovalVerdict::Deny => "denied",
-        _ => "approved",
-    };
-    match &answer.by {
-        Some(client) => format!(
-            "already {verdict} from {} (pid {})",
-            client.name, client.pid
-        ),
-        None => format!("already {verdict} by the policy"),
-    }
-}
-
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What a session can be asked for.
 enum Request {
     Prompt {
         caller: Caller,
-        prompt: PromptItem,
-        mode: PromptMode,
-        expected_turn: u64,
+        saying: Saying,
         reply: Reply<Answer>,
+    },
+    ChangeQueued {
+        caller: Caller,
+        change: QueueChange,
+        reply: Reply<Vec<QueuedPrompt>>,
     },
     Unqueue {
         caller: Caller,
@@ -200,6 +209,17 @@ enum Request {
         job: String,
         reply: Reply<Option<String>>,
     },
+}
+
+/// Something said to the agent, and under which conditions.
+#[derive(Clone, Debug, Default)]
+pub struct Saying {
+    /// What is said.
+    pub prompt: PromptItem,
+    /// When it takes effect; unspecified steers.
+    pub mode: PromptMode,
+    /// When not 0: only if this turn is running.
+    pub expected_turn: u64,
 }
 
 /// Properties of a session to be changed; what is `None` stays.
@@ -289,11 +309,32 @@ impl Handle {
         mode: PromptMode,
         expected_turn: u64,
     ) -> Result<Answer, Refusal> {
-        self.ask(|reply| Request::Prompt {
-            caller,
+        let saying = Saying {
             prompt,
             mode,
             expected_turn,
+        };
+        self.ask(|reply| Request::Prompt {
+            caller,
+            saying,
+            reply,
+        })
+        .await
+    }
+
+    /// Edits or moves a prompt that waits; returns the queue as it is then. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotQueued`], [`Refusal::NotSaid`], [`Refusal::BeforeItself`], [`Refusal::Store`].
+    pub async fn change_queued(
+        &self,
+        caller: Caller,
+        change: QueueChange,
+    ) -> Result<Vec<QueuedPrompt>, Refusal> {
+        self.ask(|reply| Request::ChangeQueued {
+            caller,
+            change,
             reply,
         })
         .await

@@ -1,5 +1,6 @@
 //! Sessions over a real store, with a model and a tool that do as they are told.
 
+mod acting;
 mod again;
 pub(crate) mod faults;
 mod jobs;
@@ -179,9 +180,15 @@ pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Co
 
 impl Bench {
     async fn new(script: Vec<Option<Vec<Delta>>>) -> Self {
+        Self::new_in(script, |_| ()).await
+    }
+
+    /// One in a world that is like the others but for this.
+    async fn new_in(script: Vec<Option<Vec<Delta>>>, other: impl FnOnce(&mut World)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tool = Counted::default();
-        let world = world(directory.path(), script, &tool);
+        let mut world = world(directory.path(), script, &tool);
+        other(&mut world);
         let id = SessionId::random();
         let rule = Rule {
             prefix: vec!["ask".to_owned()],
@@ -395,7 +402,7 @@ async fn an_approval_has_one_winner() {
         .handle
         .decide(caller("b"), 1, answer(ApprovalVerdict::Deny))
         .await;
-    assert!(matches!(late, Err(Refusal::Answered(_))), "{late:?}");
+    assert!(matches!(late, Err(Refusal::Answered { .. })), "{late:?}");
     assert!(
         bench
             .handle

@@ -234,8 +234,24 @@ impl Actor {
                 let known = log.answer(&caller.request_id);
                 reply(to, known.ok_or_else(|| StoreError::Full.into()));
             }
-            Request::Unqueue { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
-            Request::Decide { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
+            Request::ChangeQueued {
+                caller, reply: to, ..
+            } => {
+                let known = log.answer(&caller.request_id).map(|_| log.queue().to_vec());
+                reply(to, known.ok_or_else(|| StoreError::Full.into()));
+            }
+            Request::Unqueue {
+                caller, reply: to, ..
+            } => {
+                let known = log.answer(&caller.request_id).map(drop);
+                reply(to, known.ok_or_else(|| StoreError::Full.into()));
+            }
+            Request::Decide {
+                caller, reply: to, ..
+            } => {
+                let known = log.decided_by(&caller.request_id).cloned();
+                reply(to, known.ok_or_else(|| StoreError::Full.into()));
+            }
             Request::Change { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
             Request::Detach { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
         }
@@ -288,7 +304,7 @@ async fn logged(store: &Store, id: &SessionId) -> Result<Transcript, StoreError>
 /// something, which is better not done when its outcome may find no room.
 fn begins(body: &Body) -> bool {
     match body {
-        Body::TurnStarted(_) | Body::PromptQueued(_) => true,
+        Body::TurnStarted(_) | Body::PromptQueued(_) | Body::PromptChanged(_) => true,
         Body::ItemChanged(changed) => {
             let kind = changed.item.as_ref().and_then(|item| item.kind.as_ref());
             matches!(kind, Some(Kind::ToolCall(call)) if call.intent.is_some())

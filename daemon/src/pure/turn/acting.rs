@@ -15,7 +15,7 @@ use quire_proto::{
     },
 };
 
-use super::{CallPhase, Effect, Ending, Look, MAX_BESIDE, Phase, Turn};
+use super::{CallPhase, Effect, Ending, Entry, Look, MAX_BESIDE, Phase, Turn};
 use crate::pure::{
     policy::{self, Verdict},
     sample::Call,
@@ -195,7 +195,7 @@ impl Turn {
         if answer.verdict() != ApprovalVerdict::Once
             && let Some(rule) = &approval.rule
         {
-            effects.push(remember_rule(transcript, rule));
+            effects.push(remember_rule(transcript, rule, answer));
             if answer.verdict() == ApprovalVerdict::Rule {
                 effects.push(Effect::SaveRule(rule.clone()));
             }
@@ -222,16 +222,16 @@ impl Turn {
         answer: &ApprovalAnswer,
         effects: &mut Vec<Effect>,
     ) {
-        let who = answer
-            .by
-            .as_ref()
-            .map_or("the policy", |by| by.name.as_str());
+        let who = match &answer.by {
+            Some(client) => format!("the user ({})", client.name),
+            None => "the user".to_owned(),
+        };
         let word = if answer.message.is_empty() {
             String::new()
         } else {
             format!(": {}", answer.message)
         };
-        let ending = denied(format!("not run: denied by the user ({who}){word}"));
+        let ending = denied(format!("not run: denied by {who}{word}"));
         if !answer.stop {
             return self.settle_call(transcript, item, ending, effects);
         }
@@ -453,13 +453,17 @@ pub(super) fn ended_item(turn: &Turn, mut item: Item, ending: &Ending) -> Effect
     turn.settle(item, ItemStatus::Completed)
 }
 
-/// "Always" for the session: the rule joins the session's policy.
-fn remember_rule(transcript: &Transcript, rule: &Rule) -> Effect {
+/// "Always" for the session: the rule joins the session's policy, by whoever said so.
+fn remember_rule(transcript: &Transcript, rule: &Rule, answer: &ApprovalAnswer) -> Effect {
     let mut policy = transcript.policy();
     policy.rules.push(rule.clone());
     let changed = SessionChanged {
         policy: Some(policy),
         ..SessionChanged::default()
     };
-    Effect::append(Body::SessionChanged(changed))
+    Effect::append(Entry {
+        body: Body::SessionChanged(changed),
+        by: answer.by.clone(),
+        request_id: String::new(),
+    })
 }

@@ -1,0 +1,552 @@
+//! Several clients at once: the queue is edited while it is taken from, preconditions meet races, an
+//! approval has one winner and a turn one end.
+
+use quire_proto::v1::{ApprovePolicy, ClientRef, QueuedPrompt};
+
+use super::*;
+
+fn client(name: &str, request_id: &str) -> Caller {
+    let by = ClientRef {
+        id: format!("id-of-{name}"),
+        name: name.to_owned(),
+        pid: 7,
+        ..ClientRef::default()
+    };
+    Caller {
+        by: Some(by),
+        request_id: request_id.to_owned(),
+    }
+}
+
+fn text(text: &str) -> PromptItem {
+    PromptItem {
+        text: text.to_owned(),
+        ..PromptItem::default()
+    }
+}
+
+fn edit(prompt: &str, said: &str) -> QueueChange {
+    QueueChange {
+        prompt: prompt.to_owned(),
+        said: Some(text(said)),
+        before: None,
+    }
+}
+
+fn put(prompt: &str, before: &str) -> QueueChange {
+    QueueChange {
+        prompt: prompt.to_owned(),
+        said: None,
+        before: Some(before.to_owned()),
+    }
+}
+
+fn verdict(verdict: ApprovalVerdict) -> ApprovalAnswer {
+    ApprovalAnswer {
+        verdict: verdict.into(),
+        ..ApprovalAnswer::default()
+    }
+}
+
+fn texts(queue: &[QueuedPrompt]) -> Vec<&str> {
+    let said = queue.iter().filter_map(|queued| queued.prompt.as_ref());
+    said.map(|prompt| prompt.text.as_str()).collect()
+}
+
+impl Bench {
+    /// A turn that hangs in a command until it is stopped, and this queue behind it.
+    async fn queueing(script: Vec<Option<Vec<Delta>>>, queue: &[(&str, PromptMode)]) -> Self {
+        let bench = Self::new(script).await;
+        bench.prompt("go", "r1").await;
+        bench
+            .until(|body| matches!(body, Body::ItemChanged(_)))
+            .await;
+        for (name, mode) in queue {
+            let queued = bench.handle.prompt(caller(name), text(name), *mode, 0);
+            queued.await.unwrap();
+        }
+        bench
+    }
+
+    async fn queue(&self) -> Vec<String> {
+        let queue = self.handle.look().await.unwrap().queue;
+        texts(&queue).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Texts of all prompts that became part of the conversation.
+    async fn said(&self) -> Vec<String> {
+        let events = self.events().await.into_iter();
+        let said = events.filter_map(|event| match event.body {
+            Some(Body::ItemCompleted(done)) => match done.item?.kind? {
+                item::Kind::Prompt(prompt) => Some(prompt.text),
+                _ => None,
+            },
+            _ => None,
+        });
+        said.collect()
+    }
+
+    async fn count(&self, wanted: impl Fn(&Body) -> bool) -> usize {
+        let events = self.events().await;
+        let bodies = events.iter().filter_map(|event| event.body.as_ref());
+        bodies.filter(|body| wanted(body)).count()
+    }
+}
+
+const QUEUE: PromptMode = PromptMode::Queue;
+
+#[tokio::test]
+async fn a_queue_is_edited_and_reordered_and_outlives_the_daemon() {
+    let script = || vec![call("hang"), say("done")];
+    let queue = [("a", QUEUE), ("b", QUEUE), ("c", QUEUE)];
+    let bench = Bench::queueing(script(), &queue).await;
+    let table = [
+        (edit("b", "B"), vec!["a", "B", "c"]),
+        (put("c", "a"), vec!["c", "a", "B"]),
+        (put("c", ""), vec!["a", "B", "c"]),
+        (put("a", "c"), vec!["B", "a", "c"]),
+        (
+            QueueChange {
+                said: Some(text("C")),
+                ..put("c", "b")
+            },
+            vec!["C", "B", "a"],
+        ),
+    ];
+    for (number, (change, want)) in table.into_iter().enumerate() {
+        let by = client("tui", &format!("change-{number}"));
+        let queue = bench.handle.change_queued(by, change).await.unwrap();
+        assert_eq!(texts(&queue), want);
+    }
+    let events = bench.events().await;
+    let changed = |event: &&Event| matches!(event.body, Some(Body::PromptChanged(_)));
+    assert!(
+        events
+            .iter()
+            .filter(changed)
+            .all(|event| event.by == client("tui", "").by)
+    );
+    let bench = bench.reborn(script()).await;
+    assert_eq!(bench.queue().await, ["C", "B", "a"]);
+    bench.tool.stopped.notify_one();
+    bench.handle.wait().await.unwrap();
+    assert_eq!(bench.said().await, ["go", "C", "B", "a"]);
+}
+
+#[tokio::test]
+async fn the_queue_is_changed_once_for_each_request() {
+    let script = || vec![call("hang"), say("done")];
+    let bench = Bench::queueing(script(), &[("a", QUEUE), ("b", QUEUE)]).await;
+    let first = bench.handle.change_queued(caller("m"), put("b", "a")).await;
+    let changed = |body: &Body| matches!(body, Body::PromptChanged(_));
+    let again = |bench: &Bench| bench.handle.clone();
+    let second = again(&bench)
+        .change_queued(caller("m"), put("b", "a"))
+        .await;
+    assert_eq!(first.unwrap(), second.unwrap());
+    let bench = bench.reborn(script()).await;
+    again(&bench)
+        .change_queued(caller("m"), put("b", "a"))
+        .await
+        .unwrap();
+    assert_eq!(bench.count(changed).await, 1);
+    // Also when the prompt has been taken meanwhile.
+    bench.tool.stopped.notify_one();
+    bench.handle.wait().await.unwrap();
+    let late = again(&bench)
+        .change_queued(caller("m"), put("b", "a"))
+        .await;
+    assert_eq!(late.unwrap(), []);
+    assert_eq!(bench.count(changed).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_taken_or_nobody_said_is_not_changed() {
+    let bench = Bench::queueing(vec![call("hang"), say("done")], &[("a", QUEUE)]).await;
+    let before = bench.events().await.len();
+    let table = [
+        (edit("r1", "x"), "not in the queue any more"),
+        (put("a", "r1"), "not in the queue any more"),
+        (put("a", "a"), "before itself"),
+    ];
+    for (number, (change, want)) in table.into_iter().enumerate() {
+        let refused = bench
+            .handle
+            .change_queued(caller(&format!("x{number}")), change)
+            .await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains(want), "{told}");
+    }
+    assert_eq!(bench.events().await.len(), before);
+    assert_eq!(bench.queue().await, ["a"]);
+}
+
+/// A prompt that steers may be changed until the turn takes it, and joins it wherever it stands.
+#[tokio::test]
+async fn a_steering_prompt_is_changed_until_it_is_taken() {
+    let script = vec![call("hang"), say("one"), say("two")];
+    let steer = PromptMode::Steer;
+    let queue = [("a", QUEUE), ("s", steer), ("t", steer)];
+    let bench = Bench::queueing(script, &queue).await;
+    let edited = bench.handle.change_queued(caller("1"), edit("s", "S"));
+    assert_eq!(texts(&edited.await.unwrap()), ["a", "S", "t"]);
+    let moved = bench.handle.change_queued(caller("2"), put("t", "a"));
+    assert_eq!(texts(&moved.await.unwrap()), ["t", "a", "S"]);
+    bench.tool.stopped.notify_one();
+    let resting = bench.handle.wait().await.unwrap();
+    assert_eq!((resting.turn, resting.stop_reason), (2, StopReason::Done));
+    assert_eq!(bench.said().await, ["go", "t", "S", "a"]);
+    let late = bench.handle.change_queued(caller("3"), edit("s", "late"));
+    assert!(matches!(late.await, Err(Refusal::NotQueued)));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_a_change_of_the_queue_without_a_trace() {
+    let bench = Bench::queueing(vec![call("hang"), say("done")], &[("a", QUEUE)]).await;
+    let id = bench.handle.id().clone();
+    let before = bench.events().await.len();
+    faults::no_room_at(&id, 1, 2);
+    let refused = bench.handle.change_queued(caller("e"), edit("a", "A"));
+    assert!(matches!(
+        refused.await,
+        Err(Refusal::Store(StoreError::Full))
+    ));
+    let refused = bench.handle.unqueue(caller("u"), "a".to_owned());
+    assert!(matches!(
+        refused.await,
+        Err(Refusal::Store(StoreError::Full))
+    ));
+    assert_eq!(bench.events().await.len(), before);
+    assert_eq!(bench.queue().await, ["a"]);
+    let changed = bench.handle.change_queued(caller("e"), edit("a", "A"));
+    assert_eq!(texts(&changed.await.unwrap()), ["A"]);
+}
+
+/// Each race, once from either side of the moment.
+#[tokio::test]
+async fn an_expected_turn_makes_a_race_clear() {
+    let bench = Bench::queueing(vec![call("hang"), say("done")], &[]).await;
+    let handle = &bench.handle;
+    let sent = handle.prompt(caller("s"), text("more"), PromptMode::Steer, 1);
+    assert_eq!(sent.await.unwrap().turn.map(|turn| turn.get()), Some(1));
+    let busy = handle.prompt(client("a", "b"), text("now"), PromptMode::Start, 0);
+    let told = busy.await.unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "turn 1 is running: send with mode steer or queue, or interrupt it"
+    );
+    bench.tool.stopped.notify_one();
+    handle.wait().await.unwrap();
+    assert_eq!(bench.said().await, ["go", "more"], "it joined turn 1");
+    let modes = [PromptMode::Steer, PromptMode::Queue, PromptMode::Start];
+    for (number, mode) in modes.into_iter().enumerate() {
+        let late = handle.prompt(caller(&format!("l{number}")), text("late"), mode, 1);
+        let told = late.await.unwrap_err().to_string();
+        assert_eq!(told, "turn 1 is not running: no turn is");
+    }
+    let late = handle.interrupt(caller("i"), 1).await;
+    assert!(matches!(late, Err(Refusal::OtherTurn { expected: 1, .. })));
+    // The repeat of what was accepted is answered as before, whatever runs now.
+    let again = handle.prompt(caller("s"), text("more"), PromptMode::Steer, 1);
+    assert_eq!(again.await.unwrap().turn.map(|turn| turn.get()), Some(1));
+}
+
+#[tokio::test]
+async fn who_began_the_other_turn_is_told() {
+    let bench = Bench::new(vec![say("one")]).await;
+    bench.prompt("go", "r1").await;
+    bench.handle.wait().await.unwrap();
+    let bench = bench.reborn(vec![None]).await;
+    let begun = bench
+        .handle
+        .prompt(client("tui", "n"), text("next"), PromptMode::Start, 0);
+    begun.await.unwrap();
+    let bench = bench.reborn(vec![None]).await;
+    let late = bench
+        .handle
+        .prompt(caller("l"), text("late"), PromptMode::Steer, 1)
+        .await;
+    assert_eq!(
+        late.unwrap_err().to_string(),
+        "turn 1 is not running: turn 2 is running, begun from tui (pid 7)"
+    );
+}
+
+/// A turn that is being interrupted takes nothing up: what is said then is for the next one.
+#[tokio::test]
+async fn what_is_said_to_a_dying_turn_is_for_the_next() {
+    let bench = Bench::queueing(vec![call("stubborn"), say("done")], &[]).await;
+    let handle = bench.handle.clone();
+    let asked = tokio::spawn(async move { handle.interrupt(client("a", "i"), 1).await });
+    bench
+        .until(|body| format!("{body:?}").contains("Interrupted from a."))
+        .await;
+    asked.abort();
+    // The mock's command was stopped by the interrupt already, unless it was quicker than this.
+    let said = bench
+        .handle
+        .prompt(caller("s"), text("next"), PromptMode::Steer, 0)
+        .await
+        .unwrap();
+    let turn = said.turn.map(|turn| turn.get());
+    bench.tool.stopped.notify_one();
+    let resting = bench.handle.wait().await.unwrap();
+    assert_eq!((resting.turn, resting.stop_reason), (2, StopReason::Done));
+    assert!(turn.is_none_or(|turn| turn == 2), "{turn:?}");
+}
+
+/// An interrupt that changed nothing must not hit the turn that began meanwhile.
+#[tokio::test]
+async fn an_interrupt_that_is_repeated_hits_no_other_turn() {
+    let bench = Bench::new(vec![None]).await;
+    assert_eq!(
+        bench.handle.interrupt(caller("none"), 0).await.unwrap(),
+        0,
+        "nothing ran"
+    );
+    bench.prompt("go", "r1").await;
+    assert_eq!(bench.handle.interrupt(caller("none"), 0).await.unwrap(), 0);
+    // Two at once; the second finds the turn being interrupted.
+    let both = ["one", "two"].map(|name| {
+        let handle = bench.handle.clone();
+        async move { handle.interrupt(caller(name), 0).await }
+    });
+    let both = futures_util::future::join_all(both).await;
+    assert_eq!(both[0].as_ref().unwrap(), &1);
+    bench.prompt("next", "r2").await;
+    for name in ["one", "two", "none"] {
+        bench.handle.interrupt(caller(name), 0).await.unwrap();
+    }
+    let running = bench.handle.look().await.unwrap().session.running_turn;
+    assert_eq!(running, 2);
+}
+
+/// FAULTS row 56: an interrupt comes at any moment of a turn's last steps. One end each time, and the
+/// answer tells which turn it was about.
+#[tokio::test]
+async fn an_interrupt_races_the_end_of_a_turn_and_there_is_one() {
+    const TURNS: u64 = 1_000;
+    let bench = Bench::new(vec![say("done")]).await;
+    let mut interrupted = 0;
+    for turn in 1..=TURNS {
+        bench.prompt("go", &format!("p{turn}")).await;
+        // From none to more than a turn takes.
+        for _ in 0..turn % 24 {
+            tokio::task::yield_now().await;
+        }
+        let answer = bench
+            .handle
+            .interrupt(caller(&format!("i{turn}")), turn)
+            .await;
+        let resting = bench.handle.wait().await.unwrap();
+        assert_eq!(resting.turn, turn);
+        match (resting.stop_reason, answer) {
+            (StopReason::Interrupted, Ok(told)) => {
+                assert_eq!(told, turn);
+                interrupted += 1;
+            }
+            (StopReason::Done, Err(Refusal::OtherTurn { expected, running })) => {
+                assert_eq!((expected, running.turn), (turn, 0));
+            }
+            other => panic!("turn {turn}: {other:?}"),
+        }
+    }
+    let ended = bench.count(|body| matches!(body, Body::TurnEnded(_))).await;
+    assert_eq!(ended as u64, TURNS);
+    assert!(interrupted < TURNS, "no turn was quicker");
+    assert!(interrupted > 0, "no interrupt was quicker");
+}
+
+/// FAULTS row 55.
+#[tokio::test]
+async fn two_clients_answer_each_approval_and_one_wins() {
+    const APPROVALS: u64 = 1_000;
+    let mut script = vec![call("ask me"); APPROVALS as usize];
+    script.push(say("done"));
+    let bench = Bench::new_in(script, |world| {
+        world.max_samples = 2 * APPROVALS;
+    })
+    .await;
+    bench.prompt("go", "r1").await;
+    for number in 1..=APPROVALS {
+        assert!(bench.handle.wait().await.unwrap().needs_approval);
+        let mut answers = [
+            ("yes", ApprovalVerdict::Once),
+            ("no", ApprovalVerdict::Deny),
+        ];
+        answers.rotate_left((number % 2) as usize);
+        let both = answers.map(|(name, answer)| {
+            let handle = bench.handle.clone();
+            let by = client(name, &format!("{name}{number}"));
+            // Half of them without saying which.
+            let which = if number % 3 == 0 { 0 } else { number };
+            let answering = async move { handle.decide(by, which, verdict(answer)).await };
+            tokio::spawn(answering)
+        });
+        let [first, second] = both;
+        let both = [first.await.unwrap(), second.await.unwrap()];
+        let won = both.iter().position(Result::is_ok).expect("one wins");
+        let (winner, _) = answers[won];
+        let approval = both[won].as_ref().unwrap();
+        assert_eq!(approval.id, number);
+        match &both[1 - won] {
+            Err(Refusal::Answered { approval: told, .. }) => {
+                let by = told.answer.as_ref().and_then(|answer| answer.by.as_ref());
+                assert_eq!(by.unwrap().name, winner);
+            }
+            other => panic!("approval {number}: {other:?}"),
+        }
+        let again = client(winner, &format!("{winner}{number}"));
+        let again = bench.handle.decide(again, number, verdict(answers[won].1));
+        assert_eq!(&again.await.unwrap(), approval);
+    }
+    bench.handle.wait().await.unwrap();
+    let decided = bench
+        .count(|body| matches!(body, Body::ApprovalDecided(_)))
+        .await;
+    assert_eq!(decided as u64, APPROVALS);
+}
+
+#[tokio::test]
+async fn a_late_answer_without_a_number_learns_of_the_newest() {
+    let bench = Bench::new(vec![call("ask me"), None]).await;
+    let none = bench
+        .handle
+        .decide(caller("0"), 0, verdict(ApprovalVerdict::Once))
+        .await;
+    assert_eq!(none.unwrap_err().to_string(), "no approval is pending");
+    bench.prompt("go", "r1").await;
+    assert!(bench.handle.wait().await.unwrap().needs_approval);
+    let other = bench
+        .handle
+        .decide(caller("9"), 9, verdict(ApprovalVerdict::Once));
+    assert_eq!(
+        other.await.unwrap_err().to_string(),
+        "this session has no approval 9: pending is 1 (`ask me`)"
+    );
+    let won = bench
+        .handle
+        .decide(client("tui", "a"), 0, verdict(ApprovalVerdict::Deny));
+    won.await.unwrap();
+    let late = bench
+        .handle
+        .decide(client("b", "b"), 0, verdict(ApprovalVerdict::Once));
+    assert_eq!(
+        late.await.unwrap_err().to_string(),
+        "no approval is pending: the newest, 1 (`ask me`), was already denied from tui (pid 7)"
+    );
+}
+
+#[tokio::test]
+async fn an_interrupt_withdraws_what_was_asked() {
+    let bench = Bench::new(vec![call("ask me"), None]).await;
+    bench.prompt("go", "r1").await;
+    assert!(bench.handle.wait().await.unwrap().needs_approval);
+    assert_eq!(
+        bench.handle.interrupt(client("a", "i"), 1).await.unwrap(),
+        1
+    );
+    let late = bench
+        .handle
+        .decide(client("b", "b"), 1, verdict(ApprovalVerdict::Once));
+    assert_eq!(
+        late.await.unwrap_err().to_string(),
+        "approval 1 (`ask me`) was withdrawn: the turn was interrupted"
+    );
+    assert_eq!(bench.tool.runs.load(Ordering::SeqCst), 0);
+    assert_eq!(
+        bench.outcomes().await,
+        ["not run: the turn was interrupted"]
+    );
+}
+
+/// A policy that would not have asked, or would have refused, leaves open what it did not ask.
+#[tokio::test]
+async fn a_change_of_policy_answers_no_question() {
+    for approve in [ApprovePolicy::Never, ApprovePolicy::OnRequest] {
+        let bench = Bench::new(vec![call("ask me"), say("done")]).await;
+        bench.prompt("go", "r1").await;
+        assert!(bench.handle.wait().await.unwrap().needs_approval);
+        let policy = Policy {
+            sandbox: SandboxMode::FullAccess.into(),
+            approve: approve.into(),
+            ..Policy::default()
+        };
+        let change = Change {
+            policy: Some(policy),
+            ..Change::default()
+        };
+        bench.handle.change(client("a", "c"), change).await.unwrap();
+        assert!(bench.handle.wait().await.unwrap().needs_approval);
+        assert_eq!(bench.tool.runs.load(Ordering::SeqCst), 0);
+        bench
+            .handle
+            .decide(client("b", "d"), 1, verdict(ApprovalVerdict::Once))
+            .await
+            .unwrap();
+        bench.handle.wait().await.unwrap();
+        assert_eq!(bench.outcomes().await, ["run 1"]);
+    }
+}
+
+#[tokio::test]
+async fn each_act_says_who_did_it() {
+    let bench = Bench::queueing(vec![call("hang"), say("done")], &[("a", QUEUE)]).await;
+    let handle = &bench.handle;
+    let titled = Change {
+        title: Some("new".to_owned()),
+        ..Change::default()
+    };
+    let queued = handle.prompt(client("p", "b"), text("b"), QUEUE, 0);
+    queued.await.unwrap();
+    let changed = handle.change_queued(client("e", "e"), edit("b", "B"));
+    changed.await.unwrap();
+    let removed = handle.unqueue(client("u", "u"), "a".to_owned());
+    removed.await.unwrap();
+    handle.change(client("c", "c"), titled).await.unwrap();
+    handle.interrupt(client("i", "i"), 1).await.unwrap();
+    handle.wait().await.unwrap();
+    let events = bench.events().await;
+    let by = |wanted: fn(&Body) -> bool| -> Vec<String> {
+        let wanted = events
+            .iter()
+            .filter(|event| event.body.as_ref().is_some_and(wanted));
+        let by = wanted.filter_map(|event| event.by.as_ref());
+        by.map(|by| by.name.clone()).collect()
+    };
+    assert_eq!(by(|body| matches!(body, Body::PromptQueued(_))), ["p"]);
+    assert_eq!(by(|body| matches!(body, Body::PromptChanged(_))), ["e"]);
+    assert_eq!(by(|body| matches!(body, Body::PromptRemoved(_))), ["u"]);
+    assert_eq!(by(|body| matches!(body, Body::SessionChanged(_))), ["c"]);
+    assert_eq!(by(|body| matches!(body, Body::TurnStarted(_))), ["p"]);
+    // The interrupt's notice, and the prompt taken from the queue.
+    assert_eq!(
+        by(|body| matches!(body, Body::ItemCompleted(_))),
+        ["i", "p"]
+    );
+}
+
+/// "Always" changes the policy: by whoever said so.
+#[tokio::test]
+async fn a_rule_made_by_an_answer_says_who_made_it() {
+    let bench = Bench::new(vec![call("ask me"), None]).await;
+    bench.prompt("go", "r1").await;
+    assert!(bench.handle.wait().await.unwrap().needs_approval);
+    let pending = bench.handle.look().await.unwrap().approvals;
+    if pending[0].rule.is_none() {
+        let answer = verdict(ApprovalVerdict::Session);
+        let refused = bench.handle.decide(client("a", "a"), 1, answer).await;
+        assert!(matches!(refused, Err(Refusal::NoRule)));
+        return;
+    }
+    let answer = verdict(ApprovalVerdict::Session);
+    bench
+        .handle
+        .decide(client("a", "a"), 1, answer)
+        .await
+        .unwrap();
+    let events = bench.events().await;
+    let changed = |event: &&Event| matches!(event.body, Some(Body::SessionChanged(_)));
+    let changed = events.iter().find(changed).unwrap();
+    assert_eq!(changed.by, client("a", "").by);
+}
