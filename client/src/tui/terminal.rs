@@ -52,8 +52,7 @@ impl Screen {
         require_terminal()?;
         HOOK.call_once(give_back_on_panic);
         take().map_err(unusable)?;
-        let backend = CrosstermBackend::new(BufWriter::new(io::stdout()));
-        match Terminal::new(backend) {
+        match blank() {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
                 give_back();
@@ -79,7 +78,14 @@ impl Screen {
 
     /// Forgets what is on the screen, so that the next [`draw`](Self::draw) draws all of it.
     pub(super) fn forget(&mut self) -> Result<(), Failure> {
-        self.terminal.clear().map_err(unusable)
+        // Its own `clear` asks the terminal where the cursor is and waits for the answer among the keys,
+        // which a terminal that is slow or far away does not give in time.
+        self.terminal = blank().map_err(unusable)?;
+        execute!(
+            self.terminal.backend_mut(),
+            terminal::Clear(terminal::ClearType::All)
+        )
+        .map_err(unusable)
     }
 
     /// Tells the terminal itself something, beside the picture.
@@ -114,6 +120,11 @@ impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// A picture of nothing.
+fn blank() -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
+    Terminal::new(CrosstermBackend::new(BufWriter::new(io::stdout())))
 }
 
 fn take() -> io::Result<()> {
