@@ -81,6 +81,41 @@ fn nothing_is_answered_wrongly_for_lack_of_a_request() {
     assert!(home.daemon().is_some(), "an empty request ended the daemon");
 }
 
+/// RPCs whose request carries a `request_id`: they change something.
+fn mutating() -> Vec<String> {
+    let schemas = fs::read_dir(source_root().join("proto/quire/v1")).expect("the schema is there");
+    let schemas = schemas
+        .flatten()
+        .map(|entry| fs::read_to_string(entry.path()));
+    let text: String = schemas
+        .map(|text| text.expect("the schema is readable"))
+        .collect();
+    let carries = |name: &String| {
+        let message = format!("message {}Request {{", name.replace('.', ""));
+        let fields = text.split(&message).nth(1).unwrap_or_default();
+        let fields = fields.split("\n}").next().unwrap_or_default();
+        fields.contains("string request_id = 1;")
+    };
+    let mutating: Vec<_> = rpcs().into_iter().filter(carries).collect();
+    assert!(mutating.len() > 15, "only {mutating:?} were found");
+    mutating
+}
+
+#[test]
+fn an_observer_may_change_nothing() {
+    let home = Home::new();
+    let _up = Rpc::starting(&home);
+    let observer = Rpc::observing(&home);
+    let unanswered = not_yet();
+    for name in mutating() {
+        let path = format!("/quire.v1.{}", name.replace('.', "/"));
+        let code = observer.call_mutating(&path);
+        let open = unanswered.contains(&name) && code == Code::Unimplemented;
+        assert!(open || code == Code::PermissionDenied, "{name}: {code:?}");
+    }
+    assert!(home.daemon().is_some(), "an observer ended the daemon");
+}
+
 #[test]
 fn an_rpc_that_is_none_is_told() {
     let home = Home::new();

@@ -12,6 +12,7 @@ use crate::{
     output::json_text,
 };
 
+mod approvals;
 pub mod approve;
 pub mod archive;
 pub mod attach;
@@ -34,6 +35,7 @@ pub mod logs;
 pub mod models;
 pub mod passed_on;
 pub mod ps;
+pub mod queue;
 pub mod rename;
 pub mod send;
 pub mod wait;
@@ -65,6 +67,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Attach(arguments) => attach::run(arguments, context).await,
         Command::Ps(arguments) => ps::run(arguments, context).await,
         Command::Send(arguments) => send::run(arguments, context).await,
+        Command::Queue(arguments) => queue::run(arguments, context).await,
         Command::Interrupt(arguments) => interrupt::run(arguments, context).await,
         Command::Approve(arguments) => approve::run(arguments, context).await,
         Command::Deny(arguments) => deny::run(arguments, context).await,

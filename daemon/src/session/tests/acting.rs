@@ -272,27 +272,64 @@ async fn who_began_the_other_turn_is_told() {
     );
 }
 
+/// Jobs that do not hear that they shall stop.
+struct Deaf(Counted);
+
+impl RunningJobs for Deaf {
+    fn stop(&self, _: JobId) -> BoxFuture<'static, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn forget(&self, _: JobId) {}
+
+    fn detach(&self, job: JobId) -> BoxFuture<'static, Result<(), String>> {
+        self.0.detach(job)
+    }
+
+    fn tail(&self, job: JobId) -> BoxFuture<'static, String> {
+        self.0.tail(job)
+    }
+
+    fn ended(&self, session: SessionId, job: JobId) -> BoxFuture<'static, JobEnded> {
+        self.0.ended(session, job)
+    }
+}
+
 /// A turn that is being interrupted takes nothing up: what is said then is for the next one.
 #[tokio::test]
 async fn what_is_said_to_a_dying_turn_is_for_the_next() {
-    let bench = Bench::queueing(vec![call("stubborn"), say("done")], &[]).await;
+    let script = vec![call("hang"), say("done")];
+    let bench = Bench::new_in(script, |world| {
+        world.jobs = Arc::new(Deaf(Counted::default()));
+    })
+    .await;
+    bench.prompt("go", "r1").await;
+    bench
+        .until(|body| matches!(body, Body::ItemChanged(_)))
+        .await;
     let handle = bench.handle.clone();
     let asked = tokio::spawn(async move { handle.interrupt(client("a", "i"), 1).await });
     bench
         .until(|body| format!("{body:?}").contains("Interrupted from a."))
         .await;
-    asked.abort();
-    // The mock's command was stopped by the interrupt already, unless it was quicker than this.
-    let said = bench
-        .handle
-        .prompt(caller("s"), text("next"), PromptMode::Steer, 0)
-        .await
-        .unwrap();
-    let turn = said.turn.map(|turn| turn.get());
+    let steer = |name: &str, expected| {
+        let said = bench.handle.clone();
+        let by = caller(name);
+        async move {
+            said.prompt(by, text("next"), PromptMode::Steer, expected)
+                .await
+        }
+    };
+    assert_eq!(
+        steer("x", 1).await.unwrap_err().to_string(),
+        "turn 1 is being interrupted"
+    );
+    assert_eq!(steer("s", 0).await.unwrap().turn, None);
+    assert!(!asked.is_finished(), "its command is not dead");
     bench.tool.stopped.notify_one();
+    assert_eq!(asked.await.unwrap().unwrap(), 1);
     let resting = bench.handle.wait().await.unwrap();
     assert_eq!((resting.turn, resting.stop_reason), (2, StopReason::Done));
-    assert!(turn.is_none_or(|turn| turn == 2), "{turn:?}");
 }
 
 /// An interrupt that changed nothing must not hit the turn that began meanwhile.
@@ -321,19 +358,53 @@ async fn an_interrupt_that_is_repeated_hits_no_other_turn() {
     assert_eq!(running, 2);
 }
 
+/// A model that lets others go first so many times before it says the one word it has.
+struct Hesitating(Arc<AtomicU32>);
+
+impl Model for Hesitating {
+    fn sample(&self, _: SampleRequest) -> Deltas {
+        let pauses = self.0.load(Ordering::SeqCst);
+        let answer = async move {
+            pause(pauses.into()).await;
+            Ok(say("done").unwrap_or_default())
+        };
+        stream::once(answer).boxed()
+    }
+}
+
+impl Models for Hesitating {
+    fn open(&self, name: String, _: Asker) -> BoxFuture<'static, Result<Opened, SampleError>> {
+        let opened = Opened {
+            model: Arc::new(Self(self.0.clone())),
+            name,
+            traits: catalogue::Traits::default(),
+            reasoning_effort: None,
+            max_output_tokens: None,
+        };
+        std::future::ready(Ok(opened)).boxed()
+    }
+}
+
+async fn pause(times: u64) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// FAULTS row 56: an interrupt comes at any moment of a turn's last steps. One end each time, and the
 /// answer tells which turn it was about.
 #[tokio::test]
 async fn an_interrupt_races_the_end_of_a_turn_and_there_is_one() {
     const TURNS: u64 = 1_000;
-    let bench = Bench::new(vec![say("done")]).await;
+    let pauses = Arc::new(AtomicU32::new(0));
+    let model = Hesitating(pauses.clone());
+    let bench = Bench::new_in(vec![], |world| world.models = Arc::new(model)).await;
     let mut interrupted = 0;
     for turn in 1..=TURNS {
+        // Every pairing of who hesitates how long, none to a dozen times.
+        pauses.store(u32::try_from(turn / 13 % 13).unwrap(), Ordering::SeqCst);
         bench.prompt("go", &format!("p{turn}")).await;
-        // From none to more than a turn takes.
-        for _ in 0..turn % 24 {
-            tokio::task::yield_now().await;
-        }
+        pause(turn % 13).await;
         let answer = bench
             .handle
             .interrupt(caller(&format!("i{turn}")), turn)
