@@ -51,6 +51,15 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
             hints.push(format!(" · Enter joins, {key} queues"));
         }
     }
+    if app.mode() == Mode::Edit {
+        let (saves, leaves) = (
+            key_of(Mode::Edit, Action::SaveQueued),
+            key_of(Mode::Edit, Action::Back),
+        );
+        hints.push(format!(
+            " · {saves} changes the queued prompt, {leaves} leaves it"
+        ));
+    }
     let room_beside = |hints: &[String]| width.saturating_sub(2 + hints.concat().width());
     while !hints.is_empty() && room_beside(&hints) < words.width().min(WORDS) {
         hints.pop();

@@ -371,6 +371,7 @@ fn who_looks_elsewhere_is_told_what_ends_and_what_is_asked() {
             stage.event(Body::ApprovalRequested(v1::ApprovalRequested {
                 approval: Some(approval("git push")),
             })),
+            stage.event(suspended(false)),
             stage.turn_ended(StopReason::Done, ""),
         ];
         told.retain(|effects| !effects.is_empty());
@@ -379,6 +380,7 @@ fn who_looks_elsewhere_is_told_what_ends_and_what_is_asked() {
             false => [
                 "npm run dev ended with exit code 3",
                 "the session asks: git push",
+                "the session waits: no key for `openai`",
                 "the session: done",
             ]
             .map(|text| vec![Effect::Notify(text.into())])
