@@ -197,6 +197,11 @@ impl App {
         (self.view, unsent)
     }
 
+    /// Takes what is being written out.
+    pub fn take_written(&mut self) -> String {
+        self.composer.take()
+    }
+
     /// Shows what went wrong elsewhere.
     pub fn fail(&mut self, why: String) {
         self.note = Some(Note::Failed(why));

@@ -234,7 +234,9 @@ impl Walk {
             // A copy works in the world of what it was copied from.
             let made_here = stage.is_made_here() && matches!(why, Leaving::Switched(_));
             match self.enter(next.clone(), made_here).await {
-                Ok(entered) => {
+                Ok(mut entered) => {
+                    // What has been written since the way was asked for is for where it leads.
+                    entered.write(&stage.take_written());
                     let (_, last) = std::mem::replace(&mut stage, entered).leave().await;
                     unsent.extend(last);
                     session = next;

@@ -165,6 +165,16 @@ impl Stage {
         self.app.into_parts()
     }
 
+    /// Takes what is being written out.
+    pub(super) fn take_written(&mut self) -> String {
+        self.app.take_written()
+    }
+
+    /// Writes this into the composer.
+    pub(super) fn write(&mut self, text: &str) {
+        self.app.step(now_ms(), Input::Paste(text.to_owned()));
+    }
+
     /// Tells the person what went wrong elsewhere.
     pub(super) fn tell(&mut self, why: String) {
         self.app.fail(why);

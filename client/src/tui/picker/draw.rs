@@ -195,7 +195,7 @@ fn of_session(picker: &Picker, session: &Session, width: usize) -> Line<'static>
     let (sign, _, style) = state(session);
     let here = picker.wishes.from.as_ref() == Some(&session.id);
     let title = match here {
-        true => format!("{} (you come from here)", title(session)),
+        true => format!("here: {}", title(session)),
         false => title(session),
     };
     let mut spans = vec![
