@@ -103,7 +103,7 @@ impl Stage {
         loop {
             if pace.is_due() {
                 let app = &mut self.app;
-                console.screen.draw(|frame| {
+                console.screen.paint(|frame| {
                     app.prepare(frame.area());
                     draw(frame, app);
                 })?;

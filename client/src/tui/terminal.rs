@@ -42,13 +42,17 @@ pub fn require_terminal() -> Result<(), Failure> {
 }
 
 /// The terminal while it is ours.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl Screen {
     /// Takes the terminal over.
-    pub(super) fn open() -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Usage`] when there is none, [`Exit::Failed`] when it cannot be used.
+    pub(crate) fn open() -> Result<Self, Failure> {
         require_terminal()?;
         HOOK.call_once(give_back_on_panic);
         take().map_err(unusable)?;
@@ -61,23 +65,23 @@ impl Screen {
         }
     }
 
-    /// Draws what has changed, in one go where the terminal can.
-    pub(super) fn draw(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
+    /// Has `picture` drawn, in one go where the terminal can.
+    pub(crate) fn paint(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
         if !TAKEN.load(Ordering::SeqCst) {
             // A panic in another thread has given it back and told about itself.
             return Err(Failure::silent(Exit::Failed));
         }
         let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| {
-                let painted = self.terminal.draw(paint);
+                let painted = self.terminal.draw(picture);
                 painted.map(drop)
             })
             .and_then(|()| execute!(self.terminal.backend_mut(), EndSynchronizedUpdate));
         drawn.map_err(unusable)
     }
 
-    /// Forgets what is on the screen, so that the next [`draw`](Self::draw) draws all of it.
-    pub(super) fn forget(&mut self) -> Result<(), Failure> {
+    /// Forgets what is on the screen, so that the next [`paint`](Self::paint) draws all of it.
+    pub(crate) fn forget(&mut self) -> Result<(), Failure> {
         // Its own `clear` asks the terminal where the cursor is and waits for the answer among the keys,
         // which a terminal that is slow or far away does not give in time.
         self.terminal = blank().map_err(unusable)?;
@@ -96,7 +100,7 @@ impl Screen {
     }
 
     /// Gives the terminal to the shell and stops; takes it again when the shell lets us go on.
-    pub(super) fn suspend(&mut self) -> Result<(), Failure> {
+    pub(crate) fn suspend(&mut self) -> Result<(), Failure> {
         give_back();
         // The whole group, as the terminal's own Ctrl+Z would: whoever started us stops too.
         let stopped = kill_current_process_group(Signal::TSTP).map_err(io::Error::from);

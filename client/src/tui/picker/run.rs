@@ -124,7 +124,7 @@ impl Lobby {
         loop {
             if pace.is_due() {
                 let picker = &mut self.picker;
-                console.screen.draw(|frame| draw(frame, picker))?;
+                console.screen.paint(|frame| draw(frame, picker))?;
                 pace.drawn();
             }
             let due = pace.due(None).unwrap_or_else(|| Instant::now() + AGES);
