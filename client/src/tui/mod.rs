@@ -9,8 +9,10 @@
 //! ```
 //!
 //! `app` is the state and what changes it, `keys` and `command` are tables of what can be pressed
-//! and typed, `alert` what someone who looks elsewhere is told, `cell` turns what the session holds into rows, `draw` puts them on the screen. All
-//! of that is pure. Only `run`, `ask`, `feed`, `notify` and `terminal` touch the world.
+//! and typed, `queue` what is done with prompts that wait, `who` names what others do, `alert` what someone
+//! who looks elsewhere is told, `cell` turns what the session holds into rows, `draw` puts them on the
+//! screen. All of that is pure. `run` leads from one session to another, by way of the `picker`; `stage`
+//! is the loop around one. Only these, `console`, `ask`, `feed`, `notify` and `terminal` touch the world.
 
 mod alert;
 mod app;
