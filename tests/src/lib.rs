@@ -3,7 +3,7 @@
 //! A test makes a [`Home`](home::Home) (a private `QUIRE_HOME` whose processes die with it), often a
 //! [`MockModel`](model::MockModel) (an HTTP server that plays a script and checks every request)
 //! and a [`Repo`](repo::Repo), and then runs the real binaries. [`rpc`] speaks the protocol
-//! directly, [`terminal`] gives the TUI a real terminal, [`svg`] draws its screen, [`layers`] reads
+//! directly, [`terminal`] gives the TUI a real terminal, [`tmux`] several, [`svg`] draws its screen, [`layers`] reads
 //! sources.
 //!
 //! What may go wrong is brought about by [`wrapped`] (each daemon known from its first instant),
@@ -35,6 +35,7 @@ pub mod stage;
 pub mod svg;
 pub mod terminal;
 pub mod ticker;
+pub mod tmux;
 pub mod view;
 pub mod wait;
 pub mod wrapped;
