@@ -1,50 +1,13 @@
 //! The protocol as its guide tells it: what is answered, what is not yet, and what strangers get.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+use std::collections::BTreeSet;
+
+use quire_tests::{
+    guide::{not_yet, rpcs},
+    home::Home,
+    rpc::Rpc,
 };
-
-use quire_tests::{binaries::source_root, home::Home, layers::rules, rpc::Rpc};
 use tonic::Code;
-
-/// Every RPC of the schema, as `Service.Name`.
-fn rpcs() -> Vec<String> {
-    let schemas = fs::read_dir(source_root().join("proto/quire/v1")).expect("the schema is there");
-    let schemas: BTreeMap<_, _> = schemas
-        .flatten()
-        .map(|entry| entry.path())
-        .map(|path| {
-            let text = fs::read_to_string(&path).expect("the schema is readable");
-            (path.display().to_string(), text)
-        })
-        .collect();
-    let rpcs = rules::rpcs(&schemas);
-    assert!(rpcs.len() > 40, "only {} RPCs were found", rpcs.len());
-    rpcs
-}
-
-/// RPCs in the guide's table of what is not answered yet.
-fn not_yet() -> BTreeSet<String> {
-    let guide =
-        fs::read_to_string(source_root().join("proto/README.md")).expect("proto has a guide");
-    let table = guide
-        .split("## Not answered yet")
-        .nth(1)
-        .unwrap_or_default();
-    let table = table.split("\n## ").next().unwrap_or_default();
-    let rows = table.lines().filter_map(|line| {
-        let mut cells = line.trim_matches('|').split('|').map(str::trim);
-        Some((cells.next()?, cells.next()?))
-    });
-    let services = rows.filter(|(service, _)| service.ends_with("Service"));
-    services
-        .flat_map(|(service, calls)| {
-            let calls = calls.split(',').map(str::trim);
-            calls.map(move |call| format!("{service}.{call}"))
-        })
-        .collect()
-}
 
 #[test]
 fn exactly_what_the_guide_says_is_not_answered_yet() {
