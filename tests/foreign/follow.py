@@ -1,6 +1,7 @@
 """A watcher that can be killed at any instant: `follow.py SESSION JOURNAL`.
 
-Whatever it is shown goes to the journal first, a line of JSON each, and what text there is to its output.
+Whatever it is shown goes to the journal first, a line of JSON each, and what text there is to its output; that it
+has the past, to its standard error.
 Started again with the same journal it goes on from the cursor it left, and holds the daemon to leave nothing
 out and say nothing twice. It ends with the session's first turn.
 """
@@ -68,6 +69,8 @@ def main(session, journal):
     client = Client("follower")
     with journal.open("a") as file:
         for update in client("SessionService.Watch", session=session, after=reader.cursor(), timeout=None):
+            if update.HasField("synced"):
+                print("synced", file=sys.stderr, flush=True)
             line = line_of(update)
             if line is None:
                 continue
