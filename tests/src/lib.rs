@@ -8,7 +8,8 @@
 //!
 //! What may go wrong is brought about by [`wrapped`] (each daemon known from its first instant),
 //! [`shim`] (faults of the disk and the clock) and [`small_disk`]; [`follower`] and [`stage`] note what
-//! everyone was shown meanwhile.
+//! everyone was shown meanwhile. [`python`] runs clients that aren't ours, [`frames`] and [`stranger`] are
+//! clients that keep to no rules, [`guide`] reads what the protocol's guide promises them.
 //!
 //! Nothing here leaves the loopback interface, and nothing outlives its test: every process started
 //! under a [`Home`](home::Home) carries that home's random path, by which it is found and ended.
@@ -19,6 +20,7 @@ pub mod binaries;
 pub mod dice;
 pub mod exchange;
 pub mod follower;
+pub mod frames;
 pub mod guide;
 pub mod home;
 pub mod layers;
@@ -33,6 +35,7 @@ pub mod shim;
 pub mod skip;
 pub mod small_disk;
 pub mod stage;
+pub mod stranger;
 pub mod svg;
 pub mod terminal;
 pub mod view;
