@@ -20,7 +20,6 @@ mod process;
 mod routes;
 mod shutdown;
 mod socket;
-mod unread;
 
 use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
@@ -43,9 +42,8 @@ use socket::Socket;
 
 use crate::adapters::store::{self, Store};
 
-/// Largest message a server should take, in bytes; for `max_decoding_message_size`. A client's longest
-/// prompt is 4 MiB, and something goes with it.
-pub const MESSAGE_MAX: usize = (4 << 20) + (64 << 10);
+/// Largest message a server should take, in bytes; for `max_decoding_message_size`.
+pub const MESSAGE_MAX: usize = 8 << 20;
 
 /// Calls that one connection may have open.
 const STREAMS_MAX: u32 = 256;

@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tonic::{
+    Code,
     body::Body,
     codegen::{
         Service,
@@ -21,7 +22,8 @@ use tonic::{
     server::NamedService,
 };
 
-use super::{identity::Token, unread};
+use super::identity::Token;
+use crate::edge::status::refuse;
 
 type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
@@ -105,12 +107,11 @@ impl Service<Request<Body>> for Guarded {
         {
             return Box::pin(async move { Ok(status.into_http()) });
         }
-        let Some(route) = routes.0.get(name) else {
-            let status = unread::no_such_method(path);
-            return Box::pin(async move { Ok(status.into_http()) });
-        };
-        let path = path.to_owned();
-        let answer = route.answer(request);
-        Box::pin(async move { Ok(unread::reworded(&path, answer.await?)) })
+        if let Some(route) = routes.0.get(name) {
+            return route.answer(request);
+        }
+        let message = format!("this daemon has no method `{path}`");
+        let status = refuse(Code::Unimplemented, "NO_SUCH_METHOD", message);
+        Box::pin(async move { Ok(status.into_http()) })
     }
 }
