@@ -55,7 +55,8 @@ impl Transcript {
             | Change::TurnEnded(_)
             | Change::NewerEvent(_)
             | Change::EventsLost(_)
-            | Change::JobEnded(_) => {
+            | Change::JobEnded(_)
+            | Change::OlderItems => {
                 self.reordered = true;
             }
             Change::ApprovalAsked(id) | Change::ApprovalDecided(id) => {

@@ -77,9 +77,17 @@ impl ViewItem {
     /// True when the call has its outcome while the command goes on in the background.
     #[must_use]
     pub fn runs_on(&self) -> bool {
-        !self.job_ended
-            && matches!(&self.item.kind, Some(Kind::ToolCall(call))
-            if call.outcome.as_ref().is_some_and(|outcome| outcome.still_running))
+        self.runs_on_in().is_some()
+    }
+
+    /// The job that the command goes on in, past the call's outcome.
+    pub(super) fn runs_on_in(&self) -> Option<&str> {
+        let Some(Kind::ToolCall(call)) = self.kind().filter(|_| !self.job_ended) else {
+            return None;
+        };
+        let outcome = call.outcome.as_ref();
+        let outcome = outcome.filter(|outcome| outcome.still_running)?;
+        Some(&outcome.job_id)
     }
 
     /// True when the stream or the daemon ended before the item did.
@@ -204,7 +212,6 @@ impl Growth {
     }
 
     fn let_go(&mut self) {
-        self.data = Vec::new();
-        self.gaps = Vec::new();
+        *self = Self::default();
     }
 }

@@ -282,6 +282,7 @@ fn old_live_output_is_let_go_and_counted() {
 fn a_call_grows_until_its_job_has_ended() {
     let outcome = v1::Outcome {
         still_running: true,
+        job_id: "j".into(),
         ..v1::Outcome::default()
     };
     let call = v1::ToolCallItem {

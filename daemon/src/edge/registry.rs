@@ -237,11 +237,10 @@ impl Registry {
             Some(handle) => handle.feed().closed() == Some(Closed::Panicked),
             None => false,
         };
-        let events = session::history(&self.world.store, id).await?;
-        let handle = session::start(
-            id.clone(),
+        let transcript = session::logged(&self.world.store, id).await?;
+        let handle = session::wake(
+            (id.clone(), transcript),
             self.world.clone(),
-            &events,
             Surroundings::default(),
             panicked,
         );

@@ -5,8 +5,11 @@
 
 mod jobs;
 mod lost;
+mod marks;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,6 +23,9 @@ use quire_proto::{
 
 use jobs::JobLog;
 use lost::Lost;
+use marks::MarkLog;
+pub use snapshot::{Further, Piece};
+use turns::TurnLog;
 
 /// What a mutating request was answered with, to be answered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +49,10 @@ pub struct Transcript {
     decisions: HashMap<String, u64>,
     running: Running,
     lost: Lost,
+    turns: TurnLog,
+    marks: MarkLog,
+    /// Rewinds: the seq of each, and the newest item that it left.
+    rewinds: Vec<(u64, u64)>,
 }
 
 /// What is known of the running turn besides its items.
@@ -63,10 +73,12 @@ impl Transcript {
     pub fn apply(&mut self, event: &Event) {
         self.summary.head_seq = event.seq;
         self.summary.active_ms = event.time_ms;
+        self.mark(event.seq, event.body.as_ref());
         if let Some(body) = &event.body {
             self.remember_request(event, body);
             self.count_deaths(body);
             self.lost.apply(event, &self.items, &self.approvals);
+            self.turns.apply(event, body);
             self.apply_body(event, body);
         }
     }
@@ -183,6 +195,7 @@ impl Transcript {
             }
             Body::EventLost(_) => {}
             Body::HistoryRewound(rewound) => {
+                self.rewinds.push((event.seq, rewound.through_item));
                 self.items.retain(|id, _| *id <= rewound.through_item);
             }
         }

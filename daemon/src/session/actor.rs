@@ -56,6 +56,16 @@ pub fn start(
 ) -> Handle {
     let mut transcript = Transcript::of(id.as_str());
     events.iter().for_each(|event| transcript.apply(event));
+    wake((id, transcript), world, surroundings, panicked)
+}
+
+/// Starts the actor of a session from what its events add up to. See [`start`].
+pub fn wake(
+    (id, transcript): (SessionId, Transcript),
+    world: World,
+    surroundings: Surroundings,
+    panicked: bool,
+) -> Handle {
     let (sender, inbox) = mpsc::channel(INBOX);
     let (happened_to, happened) = mpsc::unbounded_channel();
     let feed = Arc::new(Feed::new(transcript.summary()));

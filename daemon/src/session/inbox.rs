@@ -86,6 +86,10 @@ impl Actor {
                 reply(to, Ok(Self::look(&self.transcript)));
                 Ok(())
             }
+            Request::Piece { further, reply: to } => {
+                reply(to, Ok(self.transcript.piece(further)));
+                Ok(())
+            }
         }
     }
 

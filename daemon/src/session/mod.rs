@@ -31,11 +31,11 @@ use crate::{
         model::Models,
         tool::{Place, RunningJobs, Tool},
     },
-    pure::transcript::Answer,
+    pure::transcript::{Answer, Further, Piece},
 };
-pub use actor::{now_ms, start};
+pub use actor::{now_ms, start, wake};
 use feed::Feed;
-pub use writing::history;
+pub use writing::{history, logged};
 
 /// Requests that may wait for an actor; more wait at the door.
 const INBOX: usize = 64;
@@ -195,6 +195,10 @@ enum Request {
     },
     Look {
         reply: Reply<Looked>,
+    },
+    Piece {
+        further: Option<Further>,
+        reply: Reply<Piece>,
     },
     Told {
         job: String,
@@ -387,6 +391,15 @@ impl Handle {
     /// [`Refusal::Closed`].
     pub async fn look(&self) -> Result<Looked, Refusal> {
         self.ask(|reply| Request::Look { reply }).await
+    }
+
+    /// A piece of a snapshot of the session: the first, of how it is now, or the one that `further` names.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`].
+    pub async fn piece(&self, further: Option<Further>) -> Result<Piece, Refusal> {
+        self.ask(|reply| Request::Piece { further, reply }).await
     }
 
     /// What an ended job printed, if the log tells all of it.

@@ -469,7 +469,7 @@ async fn watchers_see_text_only_once_it_is_safe() {
     let mut reader = feed::Reader::at(1, Default::default());
     while seen.lock().unwrap().as_str() != "shown" {
         if let feed::Next::Updates(updates) = bench.handle.feed().next(&mut reader) {
-            for update in updates {
+            for update in updates.updates() {
                 if let Some(quire_proto::v1::session_service_watch_response::Update::Delta(delta)) =
                     update.update
                 {

@@ -157,7 +157,7 @@ impl Actor {
                 .filter_map(|event| told_job(&self.transcript, event)),
         );
         self.notify(&events);
-        self.feed.publish(&events, summary);
+        self.feed.publish(events, summary);
         Ok(())
     }
 
@@ -223,6 +223,7 @@ impl Actor {
     fn answer_paused(&mut self, request: Request, log: &Transcript) {
         match request {
             Request::Look { reply: to } => reply(to, Ok(Self::look(log))),
+            Request::Piece { further, reply: to } => reply(to, Ok(log.piece(further))),
             Request::Told { job, reply: to } => {
                 reply(to, Ok(log.told_output(&job).map(str::to_owned)));
             }
@@ -275,13 +276,20 @@ impl Actor {
     }
 }
 
-/// The session as its log tells it, without what is not written yet.
-async fn logged(store: &Store, id: &SessionId) -> Result<Transcript, StoreError> {
+/// The session as its log tells it, without what is not written yet. Holds one page of it at a time.
+///
+/// # Errors
+///
+/// What the store says.
+pub async fn logged(store: &Store, id: &SessionId) -> Result<Transcript, StoreError> {
     let mut transcript = Transcript::of(id.as_str());
-    for event in history(store, id).await? {
-        transcript.apply(&event);
+    loop {
+        let page = store.events(id, transcript.head(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(transcript);
+        }
+        page.iter().for_each(|event| transcript.apply(event));
     }
-    Ok(transcript)
 }
 
 /// Events that begin something, so that refusing them loses nothing: also a call that promises to do

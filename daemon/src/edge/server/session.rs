@@ -25,7 +25,7 @@ use super::{
     Services,
     refusals::{bad_id, invalid, not_yet},
     turn::carried_out,
-    watch::watch,
+    watch::{self, watch},
 };
 use crate::{
     adapters::{jobs::Jobs, store::Listing},
@@ -263,7 +263,7 @@ impl SessionService for Services {
         };
         let heartbeat = Duration::from_millis(heartbeat.into());
         let store = self.sessions.store().clone();
-        let updates = watch(handle, store, request.after, client, heartbeat);
+        let updates = watch(handle, store, watch::Wish::of(request, heartbeat), client);
         let shutdown = self.start.shutdown.clone();
         // An end that was asked for is told from a session that closed: nobody need worry about it.
         let updates = updates.map_err(move |status| match shutdown.is_draining() {
