@@ -47,8 +47,12 @@ class Client:
         token = (state / "daemon/token").read_text().strip()
         self.channel = grpc.insecure_channel(
             f"unix://{record['socket']}",
-            # C-core sends the socket's path as :authority, which the daemon's HTTP/2 library refuses.
-            options=[("grpc.default_authority", "localhost")],
+            options=[
+                # C-core sends the socket's path as :authority, which the daemon's HTTP/2 library refuses.
+                ("grpc.default_authority", "localhost"),
+                # An event is as large as what it tells, such as a prompt of 4 MiB.
+                ("grpc.max_receive_message_length", -1),
+            ],
         )
         # RPCs that were answered, and those that were not, by the name of the code.
         self.answered, self.refused = set(), {}

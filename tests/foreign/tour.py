@@ -120,6 +120,21 @@ def watching(session):
     observer.close()
 
 
+def large():
+    """The longest prompt there may be comes back as one event, beyond what grpcio takes by itself."""
+    text = "x" * (4 << 20)
+    session = quire.acts("SessionService.Create", world=world({})).session.id
+    prompt(session, text)
+    watch = quire("SessionService.Watch", session=session)
+    items = (update.event.item_completed.item for update in watch)
+    assert next(item.prompt.text for item in items if item.HasField("prompt")) == text
+    watch.cancel()
+    more = {"request_id": request_id(), "session": session, "prompt": {"text": text + "x" * (64 << 10)}}
+    quire.is_refused("RESOURCE_EXHAUSTED", "TOO_LARGE", "TurnService.Prompt", **more)
+    quire.acts("TurnService.Interrupt", session=session)
+    quire.acts("SessionService.Delete", session=session)
+
+
 def workspace(session):
     place = str(DIRECTORY)
     found = quire("WorkspaceService.FindFiles", workspace=place, query="made")
@@ -280,6 +295,7 @@ def main():
     the_world(session)
     approval(session)
     watching(session)
+    large()
     workspace(session)
     jobs(session)
     queue(session)

@@ -23,6 +23,7 @@ pub mod follower;
 pub mod frames;
 pub mod guide;
 pub mod home;
+pub mod journal;
 pub mod layers;
 pub mod lies;
 pub mod model;
