@@ -1,9 +1,9 @@
 """A watcher that can be killed at any instant: `follow.py SESSION JOURNAL`.
 
-Whatever it is shown goes to the journal first, a line of JSON each, and what text there is to its output; that it
-has the past, to its standard error.
-Started again with the same journal it goes on from the cursor it left, and holds the daemon to leave nothing
-out and say nothing twice. It ends with the session's first turn.
+Whatever it is shown goes to the journal first, a line of JSON each, and the text of it to standard output.
+When it has the past it says `synced` to standard error. Started again with the same journal it goes on from
+the cursor it left, and holds the daemon to leave nothing out and say nothing twice. It ends with the
+session's first turn.
 """
 
 import base64

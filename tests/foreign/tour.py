@@ -6,6 +6,7 @@ schema gains must be called here. The model has to play the script in `tests/tes
 """
 
 import sys
+import time
 from pathlib import Path
 
 import grpc
@@ -206,6 +207,10 @@ def queue(session):
 def keeping(session):
     """A session as a file, found again, copied, hidden and removed."""
     found = answers("SessionService.Search", query="make")
+    # What is searched is brought up to date behind the scenes.
+    deadline = time.monotonic() + 30
+    while found is not None and not found.hits and time.monotonic() < deadline:
+        found = quire("SessionService.Search", query="make")
     assert found is None or found.hits[0].session.id == session, found
     fork = acts("SessionService.Fork", session=session, world=world({}), title="another way")
     if fork is not None:
