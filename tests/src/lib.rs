@@ -39,6 +39,7 @@ pub mod stage;
 pub mod stranger;
 pub mod svg;
 pub mod terminal;
+pub mod ticker;
 pub mod view;
 pub mod wait;
 pub mod wrapped;

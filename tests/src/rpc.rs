@@ -52,7 +52,7 @@ impl Interceptor for Token {
 }
 
 /// Connects to the daemon that left this record; `None` when it doesn't answer.
-pub(crate) async fn dial(paths: &Paths, record: &DaemonRecord) -> Option<Wire> {
+pub async fn dial(paths: &Paths, record: &DaemonRecord) -> Option<Wire> {
     let token = paths.token().ok()?.parse().ok()?;
     let address = format!("unix://{}", record.socket.display());
     let channel = Endpoint::try_from(address).ok()?.connect().await.ok()?;
@@ -347,10 +347,16 @@ impl Rpc {
     /// Watches a session from a cursor; `None` is from the beginning.
     #[must_use]
     pub fn watch(&self, session: &str, after: Option<Cursor>) -> Watcher {
+        self.watch_beyond(session, after, 0)
+    }
+
+    /// Watches a session from a cursor, with a snapshot in place of more events than `beyond`.
+    #[must_use]
+    pub fn watch_beyond(&self, session: &str, after: Option<Cursor>, beyond: u64) -> Watcher {
         let request = SessionServiceWatchRequest {
             session: session.to_owned(),
             after,
-            snapshot_beyond: 0,
+            snapshot_beyond: beyond,
             heartbeat_ms: 1_000,
         };
         let mut sessions = self.sessions();

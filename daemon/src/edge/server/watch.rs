@@ -89,34 +89,7 @@ pub(super) fn watch(
     wish: Wish,
     client: Option<ClientRef>,
 ) -> impl Stream<Item = Result<SessionServiceWatchResponse, Status>> {
-    let cursor = wish.cursor;
-    let growing = cursor.growing.iter();
-    let offsets = growing
-        .map(|growing| (growing.item, growing.offset))
-        .collect();
-    let feed = handle.feed().clone();
-    let present = client.map(|client| {
-        feed.attach(client.clone());
-        Present {
-            feed: feed.clone(),
-            client,
-        }
-    });
-    let mut watcher = Watcher {
-        changes: feed.changes(),
-        reader: Reader::at(cursor.seq, offsets),
-        ready: VecDeque::new(),
-        snapshot_beyond: wish.snapshot_beyond,
-        wanted: Wanted::None,
-        ended: false,
-        _present: present,
-        handle,
-        store,
-        heartbeat: wish.heartbeat,
-    };
-    if watcher.is_far_behind() {
-        watcher.wanted = Wanted::First;
-    }
+    let watcher = Watcher::new(handle, store, wish, client);
     stream::unfold(watcher, |mut watcher| async {
         let update = watcher.next().await?;
         Some((update, watcher))
@@ -124,6 +97,38 @@ pub(super) fn watch(
 }
 
 impl Watcher {
+    fn new(handle: Handle, store: Store, wish: Wish, client: Option<ClientRef>) -> Self {
+        let cursor = wish.cursor;
+        let growing = cursor.growing.iter();
+        let offsets = growing
+            .map(|growing| (growing.item, growing.offset))
+            .collect();
+        let feed = handle.feed().clone();
+        let present = client.map(|client| {
+            feed.attach(client.clone());
+            Present {
+                feed: feed.clone(),
+                client,
+            }
+        });
+        let mut watcher = Self {
+            changes: feed.changes(),
+            reader: Reader::at(cursor.seq, offsets),
+            ready: VecDeque::new(),
+            snapshot_beyond: wish.snapshot_beyond,
+            wanted: Wanted::None,
+            ended: false,
+            _present: present,
+            handle,
+            store,
+            heartbeat: wish.heartbeat,
+        };
+        if watcher.is_far_behind() {
+            watcher.wanted = Wanted::First;
+        }
+        watcher
+    }
+
     async fn next(&mut self) -> Option<Result<SessionServiceWatchResponse, Status>> {
         loop {
             if let Some(update) = self.ready.pop_front() {
@@ -202,3 +207,6 @@ impl Watcher {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
