@@ -433,6 +433,7 @@ impl View {
         self.turns.insert(id, turn);
         self.session.turns = self.session.turns.max(started.turn);
         self.session.running_turn = started.turn;
+        self.session.turn_started_ms = event.time_ms;
         self.session.set_last_stop(v1::StopReason::Unspecified);
         vec![Change::TurnStarted(id)]
     }
@@ -448,6 +449,7 @@ impl View {
     fn turn_ended(&mut self, event: &v1::Event, ended: &v1::TurnEnded) -> Vec<Change> {
         if self.session.running_turn == ended.turn {
             self.session.running_turn = 0;
+            self.session.turn_started_ms = 0;
         }
         self.session.set_last_stop(ended.stop_reason());
         self.activity = None;

@@ -62,7 +62,9 @@ impl View {
                 view = known.clone();
                 view.replace(item.clone());
             }
-            self.items.insert(id, view);
+            let speaker = piece.speakers.iter().find(|said| said.item == item.id);
+            let speaker = speaker.and_then(|said| said.by.clone());
+            self.items.insert(id, view.by(speaker));
             self.settle_job(id);
         }
         for approval in &piece.approvals {

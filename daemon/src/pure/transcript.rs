@@ -48,6 +48,8 @@ pub struct Answer {
 pub struct Transcript {
     summary: Session,
     items: BTreeMap<u64, Item>,
+    /// Who said the prompts among them.
+    speakers: BTreeMap<u64, ClientRef>,
     queue: Vec<QueuedPrompt>,
     approvals: BTreeMap<u64, Approval>,
     jobs: JobLog,
@@ -217,6 +219,7 @@ impl Transcript {
             Body::HistoryRewound(rewound) => {
                 self.rewinds.push((event.seq, rewound.through_item));
                 self.items.retain(|id, _| *id <= rewound.through_item);
+                self.speakers.retain(|id, _| *id <= rewound.through_item);
                 self.seen = Seen::of(self.items.values(), Path::new(&self.summary.cwd));
             }
         }
@@ -232,6 +235,9 @@ impl Transcript {
                     self.jobs.person_spoke();
                 }
                 self.unqueue(&event.request_id);
+                if let (Some(by), false) = (&event.by, self.items.contains_key(&item.id)) {
+                    self.speakers.insert(item.id, by.clone());
+                }
             }
             // Of all notices only the one that begins an interrupt comes of a request.
             Some(Kind::Notice(_)) if item.turn != 0 && !event.request_id.is_empty() => {

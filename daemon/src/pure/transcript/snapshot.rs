@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
-use quire_proto::v1::{Approval, Item, ItemStatus, Job, JobState, Session, Snapshot};
+use quire_proto::v1::{Approval, Item, ItemStatus, Job, JobState, Session, Snapshot, Speaker};
 
 use super::{Transcript, marks::left_running};
 
@@ -77,6 +77,7 @@ impl Transcript {
         let open = self.items.values().filter(|item| self.is_open(item));
         snapshot.items.extend(open.cloned());
         snapshot.items.sort_by_key(|item| item.id);
+        snapshot.speakers = self.speakers_of(&snapshot.items);
         snapshot.approvals.extend(self.pending_approvals().cloned());
         snapshot.approvals.sort_by_key(|approval| approval.id);
         let running = self.jobs().filter(|job| job.state() == JobState::Running);
@@ -114,11 +115,20 @@ impl Transcript {
         });
         let mut snapshot = self.between(from, told, &belongings);
         snapshot.items = items.into_iter().rev().cloned().collect();
+        snapshot.speakers = self.speakers_of(&snapshot.items);
         snapshot.more = next.is_some();
         Piece {
             snapshot,
             further: next,
         }
+    }
+
+    fn speakers_of(&self, items: &[Item]) -> Vec<Speaker> {
+        let known = |item: &Item| Some((item.id, self.speakers.get(&item.id)?.clone()));
+        let speakers = items.iter().filter_map(known);
+        speakers
+            .map(|(item, by)| Speaker { item, by: Some(by) })
+            .collect()
     }
 
     /// The first turn that these items are of; the newest is always told at once.

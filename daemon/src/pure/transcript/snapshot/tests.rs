@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use quire_proto::{
     id::ApprovalId,
     v1::{
-        ApprovalAnswer, ApprovalDecided, ApprovalRequested, Event, EventLost, HistoryRewound,
-        ItemCompleted, ItemStarted, JobEnded, JobStarted, MessageItem, NoticeItem, Outcome,
-        PromptItem, PromptQueued, QueuedPrompt, SampleEnded, SampleRetried, SessionChanged,
-        SessionCreated, SessionServiceWatchResponse, ToolCallItem, TurnEnded, TurnStarted,
-        TurnSuspended, Usage, event::Body, item::Kind, session_service_watch_response::Update,
+        ApprovalAnswer, ApprovalDecided, ApprovalRequested, ClientRef, Event, EventLost,
+        HistoryRewound, ItemCompleted, ItemStarted, JobEnded, JobStarted, MessageItem, NoticeItem,
+        Outcome, PromptItem, PromptQueued, QueuedPrompt, SampleEnded, SampleRetried,
+        SessionChanged, SessionCreated, SessionServiceWatchResponse, ToolCallItem, TurnEnded,
+        TurnStarted, TurnSuspended, Usage, event::Body, item::Kind,
+        session_service_watch_response::Update,
     },
 };
 
@@ -60,6 +61,10 @@ impl History {
             seq,
             time_ms: 1_000 + seq.cast_signed(),
             request_id: request_id.to_owned(),
+            by: (seq % 3 > 0).then(|| ClientRef {
+                name: format!("client {}", seq % 3),
+                ..ClientRef::default()
+            }),
             body,
             ..Event::default()
         });
