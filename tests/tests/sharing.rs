@@ -89,7 +89,7 @@ impl Two {
 
 /// What people say or the model is told besides outcomes, in order.
 fn told(request: &Request) -> Vec<String> {
-    let entries = request.body["input"].as_array().unwrap().iter();
+    let entries = request.body["input"].as_array().into_iter().flatten();
     let said = entries.filter(|entry| entry["role"] == "user");
     let text = |entry: &Value| match &entry["content"] {
         Value::String(text) => text.clone(),
