@@ -444,7 +444,7 @@ impl Store {
     /// Why the log could not be emptied. What was acknowledged is safe all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close();
-        self.index.close();
+        self.index.close().await;
         let (reply, answer) = oneshot::channel();
         if self.writer.send(Message::Close(reply)).is_err() {
             return Ok(());

@@ -21,7 +21,7 @@ mod tests;
 use std::{
     io,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
 };
 
@@ -73,12 +73,17 @@ pub struct Hit {
 pub(super) struct Index {
     desk: Arc<Desk>,
     begun: OnceLock<()>,
+    /// Told when the thread has ended.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Index {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let begun = OnceLock::new();
-        Self { desk, begun }
+        Self {
+            desk,
+            begun: OnceLock::new(),
+            ended: Mutex::default(),
+        }
     }
 
     fn begin(&self, readers: &Arc<Readers>, teller: &Teller) {
@@ -90,16 +95,28 @@ impl Index {
                 teller.listen(),
                 Arc::clone(&self.desk),
             );
-            if let Err(error) = spawn(keeper) {
-                tracing::error!(%error, "nothing can be searched");
-                self.desk.close();
+            match spawn(keeper) {
+                Ok(ended) => *self.ended() = Some(ended),
+                Err(error) => {
+                    tracing::error!(%error, "nothing can be searched");
+                    self.desk.close();
+                }
             }
         });
     }
 
-    /// Ends the thread; what it is asked from then on is not answered.
-    pub(super) fn close(&self) {
+    /// Ends the thread; what it is asked from then on is not answered. Returns when its file is closed.
+    pub(super) async fn close(&self) {
         self.desk.close();
+        let ended = self.ended().take();
+        if let Some(ended) = ended {
+            // Dropped with all that the thread had.
+            let _ended = ended.await;
+        }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<oneshot::Receiver<()>>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes out a session that was deleted. Returns when it can't be found any more; its text is scrubbed
@@ -120,11 +137,16 @@ impl Drop for Index {
     }
 }
 
-fn spawn(keeper: Keeper) -> io::Result<()> {
+fn spawn(keeper: Keeper) -> io::Result<oneshot::Receiver<()>> {
+    let (ending, ended) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("search".into())
         .stack_size(512 << 10);
-    thread.spawn(move || keeper.run()).map(drop)
+    thread.spawn(move || {
+        keeper.run();
+        drop::<oneshot::Sender<()>>(ending);
+    })?;
+    Ok(ended)
 }
 
 fn index_path(store: &Path) -> std::path::PathBuf {

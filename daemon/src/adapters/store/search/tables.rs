@@ -28,7 +28,7 @@ const ITEM_BITS: u32 = 40;
 const SETTINGS: &str = "
     PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL;
     PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;
-    PRAGMA cache_size=-1024; PRAGMA wal_autocheckpoint=512; PRAGMA journal_size_limit=1048576;
+    PRAGMA cache_size=-1024; PRAGMA wal_autocheckpoint=128; PRAGMA journal_size_limit=262144;
 ";
 
 /// The words come parted by blanks (`pure::search`), so that the simplest tokenizer does.
