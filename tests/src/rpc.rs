@@ -252,6 +252,27 @@ impl Rpc {
             .map_or_else(|status| status.code(), |()| Code::Ok)
     }
 
+    /// Calls an RPC by its path with a request of any type, right or wrong.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon answers.
+    pub fn call_with(
+        &self,
+        path: &str,
+        request: impl prost::Message + 'static,
+    ) -> Result<(), Status> {
+        let path = path.parse().expect("an RPC has a path");
+        self.wait(async {
+            let mut grpc = tonic::client::Grpc::new(self.wire.clone());
+            let ready = grpc.ready().await;
+            ready.map_err(|error| Status::unavailable(error.to_string()))?;
+            let codec = tonic_prost::ProstCodec::<_, ()>::default();
+            grpc.unary(Request::new(request), path, codec).await
+        })
+        .map(drop)
+    }
+
     /// Makes a session in a directory, in the world a test's client would have.
     ///
     /// # Panics

@@ -22,8 +22,9 @@ fn started_jobs(view: &View) -> usize {
 
 #[test]
 fn a_snapshot_in_pieces_adds_up_to_the_events() {
-    let long = "many words ".repeat(8_000);
-    let model = MockModel::playing([Reply::say(&long)]);
+    let long = "many words ".repeat(4_000);
+    let replies = (0..6).map(|nth| Reply::say(&format!("{nth}: {long}")));
+    let model = MockModel::playing(replies);
     let home = Home::asking(&model, Wire::Responses);
     let rpc = Rpc::starting(&home);
     let session = rpc.create(&home, &home.work()).id;

@@ -1,12 +1,12 @@
 //! What sessions and clients weigh in the daemon, and how still it is when nothing happens.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fs, thread, time::Duration};
 
 use quire_proto::v1::StopReason;
 use quire_tests::{
     home::Home,
     model::{MockModel, Reply, Wire},
-    processes::{Usage, proportional},
+    processes::proportional,
     rpc::Rpc,
     wait,
 };
@@ -78,7 +78,7 @@ pub(crate) fn figures() -> Vec<Figure> {
             value: wakes,
             unit: "/s",
             baseline: None,
-            aim: Some(1.0),
+            aim: None,
         },
         each("idle sessions", SESSIONS, (idle, with_sessions), 0.5),
         each("clients", CLIENTS, (with_sessions, with_clients), 0.2),
@@ -110,13 +110,28 @@ fn descriptors(home: &Home) -> usize {
     fs::read_dir(format!("/proc/{daemon}/fd")).map_or(0, Iterator::count)
 }
 
-/// Context switches a second of all its threads.
+/// How often a second any of its threads has waited for something, once it has settled.
 fn wakes(home: &Home) -> f64 {
-    let daemon = home.daemon().expect("a daemon runs");
-    let before = Usage::of(daemon);
+    thread::sleep(STILL / 3);
+    let before = waits(home);
     thread::sleep(STILL);
-    let switches = Usage::of(daemon).since(before).switches;
-    switches as f64 / STILL.as_secs_f64()
+    let after = waits(home).into_iter();
+    let more = after.map(|(thread, count)| count - before.get(&thread).unwrap_or(&count));
+    more.sum::<u64>() as f64 / STILL.as_secs_f64()
+}
+
+/// Waits so far, by thread.
+fn waits(home: &Home) -> BTreeMap<OsString, u64> {
+    let daemon = home.daemon().expect("a daemon runs").as_raw_nonzero();
+    let threads = fs::read_dir(format!("/proc/{daemon}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let counted = threads.filter_map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        let mut lines = status.lines();
+        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        Some((thread.file_name(), count.trim().parse().ok()?))
+    });
+    counted.collect()
 }
 
 /// Proportional memory of the daemon, in MiB.

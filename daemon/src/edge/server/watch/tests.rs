@@ -108,11 +108,11 @@ async fn made(registry: &Registry, directory: &Path) -> Handle {
 }
 
 fn pieces(told: &[Update]) -> Vec<&Snapshot> {
-    let piece = |update| match update {
-        &Update::Snapshot(ref snapshot) => Some(snapshot),
+    let pieces = told.iter().filter_map(|update| match update {
+        Update::Snapshot(snapshot) => Some(snapshot),
         _ => None,
-    };
-    told.iter().filter_map(piece).collect()
+    });
+    pieces.collect()
 }
 
 #[tokio::test]
