@@ -33,17 +33,16 @@ impl Actor {
         let id = ended_or_left(event)?;
         let job = self.transcript.job(id)?;
         let ended = self.transcript.job_end(id)?;
-        let session = self.transcript.summary();
         let told = self.transcript.ran_in_background(id);
-        told.then(|| news::job_ended(&session, job, ended))
+        told.then(|| news::job_ended(&self.transcript.summary(), job, ended))
     }
 
     fn turn_news(&self, event: &Event) -> Option<News> {
-        let session = self.transcript.summary();
+        let session = || self.transcript.summary();
         match event.body.as_ref()? {
-            Body::TurnSuspended(suspended) => Some(news::turn_suspended(&session, suspended)),
+            Body::TurnSuspended(suspended) => Some(news::turn_suspended(&session(), suspended)),
             Body::TurnEnded(ended) if self.feed.clients().is_empty() => {
-                Some(news::turn_ended(&session, ended))
+                Some(news::turn_ended(&session(), ended))
             }
             _ => None,
         }
