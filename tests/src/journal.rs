@@ -25,6 +25,7 @@ use crate::{
     process::{Invocation, Running},
     rpc::dial,
     view::View,
+    wait::PATIENCE,
 };
 
 /// A journal, and whoever writes it at the time.
@@ -50,7 +51,8 @@ impl Journal {
     pub fn watch(&self, home: &Home) -> Running {
         let watcher: Invocation = home.program(&self.program);
         let words = [self.session.clone(), self.place.display().to_string()];
-        watcher.args(words).spawn()
+        // A stream may be as long as a test wants it.
+        watcher.args(words).limit(PATIENCE * 20).spawn()
     }
 
     /// What it was shown so far.
