@@ -10,7 +10,7 @@ use crate::{
     commands::{
         approve, archive, attach, completions, daemon, delete, demo, deny, diff, env, exec, export,
         files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, queue,
-        rename, send, top, wait,
+        rename, search, send, top, wait,
     },
     context,
     failure::Failure,
@@ -58,6 +58,7 @@ pub enum Command {
     Wait(wait::Arguments),
     Logs(logs::Arguments),
     Diff(diff::Arguments),
+    Search(search::Arguments),
     Env(env::Arguments),
     Fork(fork::Arguments),
     Export(export::Arguments),
@@ -78,8 +79,6 @@ pub enum Command {
     Doctor(passed_on::Doctor),
     #[command(hide = true)]
     Undo(later::Arguments),
-    #[command(hide = true)]
-    Search(later::Arguments),
     #[command(hide = true)]
     Symbols(later::Arguments),
     #[command(hide = true)]
@@ -354,13 +353,15 @@ mod tests {
             "env s --refresh --json",
             "undo s",
             "fork s",
+            "fork s --at 3 --title t -C /",
             "rename s title",
             "archive s --restore",
             "delete s",
             "export s -o f --no-output",
             "import",
             "import - --json -C /",
-            "search two words",
+            "search two words --all --here --limit 3 --json",
+            "search a -- -not --flag",
             "jobs s",
             "job logs j -f",
             "job write j text --close",

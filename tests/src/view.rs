@@ -31,6 +31,15 @@ pub struct View {
 }
 
 impl View {
+    /// What a watcher who is shown just these events has.
+    #[must_use]
+    pub fn of(events: &[Event]) -> Self {
+        let mut view = Self::default();
+        let all = events.iter().cloned();
+        all.for_each(|event| view.apply(Update::Event(event)));
+        view
+    }
+
     pub(crate) fn start(&mut self, cursor: &Cursor) {
         self.seq = cursor.seq;
         for grown in &cursor.growing {

@@ -39,6 +39,7 @@ pub mod passed_on;
 pub mod ps;
 pub mod queue;
 pub mod rename;
+pub mod search;
 pub mod send;
 pub mod top;
 pub mod wait;
@@ -77,6 +78,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Wait(arguments) => wait::run(arguments, context).await,
         Command::Logs(arguments) => logs::run(arguments, context).await,
         Command::Diff(arguments) => diff::run(arguments, context).await,
+        Command::Search(arguments) => search::run(arguments, context).await,
         Command::Env(arguments) => env::run(arguments, context).await,
         Command::Fork(arguments) => fork::run(arguments, context).await,
         Command::Export(arguments) => export::run(arguments, context).await,
@@ -96,7 +98,6 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         }
         Command::Top(arguments) => top::run(arguments, context).await,
         Command::Undo(_) => later::refuse("quire undo"),
-        Command::Search(_) => later::refuse("quire search"),
         Command::Symbols(_) => later::refuse("quire symbols"),
         Command::Map(_) => later::refuse("quire map"),
         Command::Acp(_) => later::refuse("quire acp"),

@@ -89,7 +89,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         if let Err(failure) = &rested.ended
             && ends_all(failure)
         {
-            return Err(over(failure, &waiting));
+            return Err(over(failure, &waiting, failures.len()));
         }
         let failure = rested.failure();
         context::print(rested.told(arguments.json))?;
@@ -167,9 +167,10 @@ fn ends_all(failure: &Failure) -> bool {
     matches!(failure.exit(), Exit::NoDaemon | Exit::Limit)
 }
 
-fn over(failure: &Failure, waiting: &[String]) -> Failure {
-    match (failure.exit(), waiting) {
-        (Exit::Limit, [_, _, ..]) => Failure::new(
+/// What is told when `failure` ends the wait for `named` sessions.
+fn over(failure: &Failure, waiting: &[String], named: usize) -> Failure {
+    match (failure.exit(), named) {
+        (Exit::Limit, 2..) => Failure::new(
             Exit::Limit,
             format!("the time is over; still at work: {}", waiting.join(", ")),
         ),

@@ -159,9 +159,13 @@ async fn attach(host: &Host, session: String, ends: Ends) -> Result<Result<(), F
         tui::attach(surroundings, session, Role::Work).await
     };
     match opening.await {
-        Ok(left) => match left.why {
-            Leaving::Detached | Leaving::TurnEnded => Ok(Ok(())),
-            Leaving::Signal(_) => Err(Failure::silent(Exit::Interrupted)),
+        Ok(left) => match (left.why, left.unsent.first()) {
+            (Leaving::Signal(_), _) => Err(Failure::silent(Exit::Interrupted)),
+            (_, Some(text)) => {
+                let text = format!("the daemon has not taken this any more: {text}");
+                Ok(Err(Failure::new(Exit::Failed, text)))
+            }
+            _ => Ok(Ok(())),
         },
         Err(failure) => Ok(Err(failure)),
     }

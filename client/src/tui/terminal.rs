@@ -21,7 +21,6 @@ use crossterm::{
 use ratatui::{Frame, Terminal, backend::CrosstermBackend};
 use rustix::process::{Signal, kill_current_process_group};
 
-use super::{app::App, draw::draw};
 use crate::failure::{Exit, Failure};
 
 /// True while the terminal is ours.
@@ -57,22 +56,13 @@ impl Screen {
         require_terminal()?;
         HOOK.call_once(give_back_on_panic);
         take().map_err(unusable)?;
-        let backend = CrosstermBackend::new(BufWriter::new(io::stdout()));
-        match Terminal::new(backend) {
+        match blank() {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
                 give_back();
                 Err(unusable(error))
             }
         }
-    }
-
-    /// Draws what has changed.
-    pub(super) fn draw(&mut self, app: &mut App) -> Result<(), Failure> {
-        self.paint(|frame| {
-            app.prepare(frame.area());
-            draw(frame, app);
-        })
     }
 
     /// Has `picture` drawn, in one go where the terminal can.
@@ -90,9 +80,16 @@ impl Screen {
         drawn.map_err(unusable)
     }
 
-    /// Forgets what is on the screen, so that the next [`draw`](Self::draw) draws all of it.
+    /// Forgets what is on the screen, so that the next [`paint`](Self::paint) draws all of it.
     pub(crate) fn forget(&mut self) -> Result<(), Failure> {
-        self.terminal.clear().map_err(unusable)
+        // Its own `clear` asks the terminal where the cursor is and waits for the answer among the keys,
+        // which a terminal that is slow or far away does not give in time.
+        self.terminal = blank().map_err(unusable)?;
+        execute!(
+            self.terminal.backend_mut(),
+            terminal::Clear(terminal::ClearType::All)
+        )
+        .map_err(unusable)
     }
 
     /// Tells the terminal itself something, beside the picture.
@@ -112,10 +109,26 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// Takes the terminal again after this process was stopped from outside: whoever had it meanwhile may
+    /// have left it in another state.
+    pub(super) fn retake(&mut self) -> Result<(), Failure> {
+        // Giving it back first: what is ours already would not be taken.
+        give_back();
+        take().map_err(unusable)?;
+        self.forget()
+    }
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// A picture of nothing.
+fn blank() -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
+    Terminal::new(CrosstermBackend::new(BufWriter::new(io::stdout())))
 }
 
 fn take() -> io::Result<()> {

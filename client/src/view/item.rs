@@ -9,6 +9,8 @@ pub const LIVE_OUTPUT_MAX: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewItem {
     item: v1::Item,
+    /// Who said it, of a prompt; a snapshot does not tell.
+    by: Option<v1::ClientRef>,
     growth: Growth,
     /// The command that outlived the call's outcome has ended too.
     job_ended: bool,
@@ -18,6 +20,7 @@ impl ViewItem {
     pub(super) fn new(item: v1::Item) -> Self {
         let mut view = Self {
             item: v1::Item::default(),
+            by: None,
             growth: Growth::default(),
             job_ended: false,
         };
@@ -35,6 +38,12 @@ impl ViewItem {
             let text = self.logged_text().as_bytes().to_vec();
             self.growth.append(0, &text);
         }
+    }
+
+    /// The same, said by this client.
+    pub(super) fn by(mut self, by: Option<v1::ClientRef>) -> Self {
+        self.by = by;
+        self
     }
 
     /// True when the delta told something new.
@@ -59,6 +68,12 @@ impl ViewItem {
     #[must_use]
     pub fn item(&self) -> &v1::Item {
         &self.item
+    }
+
+    /// The client that said it, of a prompt; `None` where that is not known.
+    #[must_use]
+    pub fn speaker(&self) -> Option<&v1::ClientRef> {
+        self.by.as_ref()
     }
 
     /// What kind of item this is; `None` for one that only a newer client knows.

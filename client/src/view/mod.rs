@@ -232,6 +232,13 @@ impl View {
         self.approvals.get(&id)
     }
 
+    /// The newest approval that was asked for this item, pending or decided.
+    #[must_use]
+    pub fn approval_of(&self, item: u64) -> Option<&v1::Approval> {
+        let mut newest = self.approvals.values().rev();
+        newest.find(|approval| approval.item == item)
+    }
+
     /// Prompts accepted for later, in order.
     #[must_use]
     pub fn queue(&self) -> &[v1::QueuedPrompt] {
@@ -496,7 +503,9 @@ impl View {
         match self.items.get_mut(&id) {
             Some(known) => known.replace(item.clone()),
             None => {
-                self.items.insert(id, ViewItem::new(item.clone()));
+                let is_prompt = matches!(item.kind, Some(v1::item::Kind::Prompt(_)));
+                let by = event.by.clone().filter(|_| is_prompt);
+                self.items.insert(id, ViewItem::new(item.clone()).by(by));
                 changes.push(Change::ItemAppeared(id));
             }
         }

@@ -82,6 +82,7 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         .recover()
         .await
         .map_err(|error| error.to_string())?;
+    start.store.keep_index();
     let services = Services::new(
         sessions.clone(),
         Settings::new(models),

@@ -25,7 +25,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     adapters::{
         growing,
-        store::{Listing, Store, StoreError},
+        store::{Encoded, Listing, Store, StoreError},
     },
     pure::transcript::Transcript,
     session::{
@@ -175,18 +175,18 @@ impl Registry {
         };
         let mut transcript = Transcript::of(id.as_str());
         transcript.apply(&event);
-        let mut events = vec![event];
+        let mut events = Encoded::default();
+        events.push(&event);
         for text in notices {
             let event = warning(&transcript, text);
             transcript.apply(&event);
-            events.push(event);
+            events.push(&event);
         }
-        self.begin(request, &events, &transcript.summary(), surroundings)
-            .await
+        self.begin(request, events, transcript, surroundings).await
     }
 
-    /// Makes a session of all its `events`, which leave it at rest as `summary` tells, once for each
-    /// request id. Its name must be free.
+    /// Makes a session of all its `events`, which add up to `transcript` and leave it at rest, once for
+    /// each request id. Its name must be free.
     ///
     /// # Errors
     ///
@@ -194,21 +194,47 @@ impl Registry {
     pub async fn import(
         &self,
         request: &RequestId,
-        events: &[Event],
-        summary: &Session,
+        events: Encoded,
+        transcript: Transcript,
         surroundings: Surroundings,
     ) -> Result<Session, StoreError> {
         let _making = Making::begin(self)?;
-        self.begin(request, events, summary, surroundings).await
+        self.begin(request, events, transcript, surroundings).await
+    }
+
+    /// The session that a request made before, brought to life.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn made_by(&self, request: &RequestId) -> Result<Option<Session>, StoreError> {
+        let Some(made) = self.world.store.made_by(request).await? else {
+            return Ok(None);
+        };
+        let handle = self.open(&made).await?;
+        Ok(Some(with_clients(handle.feed().summary(), &handle)))
+    }
+
+    /// The world of a session, which is not brought to life for it.
+    pub async fn surroundings(&self, id: &SessionId) -> Surroundings {
+        let living = self.living().sessions.get(id).cloned();
+        match living {
+            Some(handle) => handle.surroundings(),
+            None => {
+                let kept = self.world.worlds.find(id).await;
+                kept.map(Surroundings::from).unwrap_or_default()
+            }
+        }
     }
 
     async fn begin(
         &self,
         request: &RequestId,
-        events: &[Event],
-        summary: &Session,
+        events: Encoded,
+        transcript: Transcript,
         surroundings: Surroundings,
     ) -> Result<Session, StoreError> {
+        let summary = transcript.summary();
         let id: SessionId = summary
             .id
             .parse()
@@ -217,7 +243,7 @@ impl Registry {
         let kept = session::world::kept(&surroundings, &self.world.models.keys());
         // Beside each other: the store waits for the disk, and the world must be there when it has.
         let (made, ()) = tokio::join!(
-            store.create(id.clone(), request, events, summary),
+            store.create_encoded(id.clone(), request, events, &summary),
             worlds.keep(&id, kept)
         );
         if !made.as_ref().is_ok_and(|made| *made == id) {
@@ -228,11 +254,15 @@ impl Registry {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
         }
-        let world = self.world.clone();
-        let handle = session::start(id.clone(), world, events, surroundings, false);
-        self.keep(handle);
+        let handle = session::wake(
+            (id.clone(), transcript),
+            self.world.clone(),
+            surroundings,
+            false,
+        );
+        self.keep(handle.clone());
         self.world.board.stir(&id);
-        Ok(summary.clone())
+        Ok(with_clients(summary, &handle))
     }
 
     /// The session of that id, brought to life if it sleeps.
@@ -324,7 +354,12 @@ impl Registry {
     ///
     /// What the store says.
     pub async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
-        let sessions = self.world.store.sessions(listing).await?;
+        Ok(self.seen(self.world.store.sessions(listing).await?))
+    }
+
+    /// Adds to sessions as the store tells them who is attached.
+    #[must_use]
+    pub fn seen(&self, sessions: Vec<Session>) -> Vec<Session> {
         let living = self.living();
         let handle_of = |session: &Session| {
             session
@@ -339,7 +374,7 @@ impl Registry {
                 Some(handle) => with_clients(session, handle),
                 None => session,
             });
-        Ok(seen.collect())
+        seen.collect()
     }
 
     /// Approvals that wait, over all sessions.

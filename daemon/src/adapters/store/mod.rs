@@ -32,6 +32,7 @@ mod reserve;
 mod row;
 mod salvage;
 mod schema;
+mod search;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -64,6 +65,8 @@ use reader::Readers;
 use reserve::Reserve;
 pub use reserve::is_want_of_room;
 use row::Row;
+use search::{Desk, Index};
+pub use search::{Hit, Hits, Search};
 pub use verify::{Finding, Pace, verify_file};
 use writer::{Bodies, Message, Pending, Write, Writer};
 
@@ -81,6 +84,7 @@ pub struct Store {
     waiting: Arc<Semaphore>,
     readers: Arc<Readers>,
     teller: Teller,
+    index: Arc<Index>,
 }
 
 /// A store that was opened, and what people should know of how it was found.
@@ -114,6 +118,17 @@ pub struct Append {
     /// True when these events begin something, such as a turn: then nothing is lost by refusing them,
     /// and they are refused while the disk is nearly full.
     pub begins: bool,
+}
+
+/// Events as they are stored: a long history takes less room so.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded(Bodies);
+
+impl Encoded {
+    /// Adds the next event.
+    pub fn push(&mut self, event: &v1::Event) {
+        self.0.push((event.seq, event.encode_to_vec()));
+    }
 }
 
 /// Which sessions to list.
@@ -188,10 +203,16 @@ impl Store {
         let readers = Readers::new(path, gate, Damage::new(found.damaged));
         let ground = Ground::new(path.to_owned(), Arc::clone(&readers), teller.clone());
         let (writer, inbox) = mpsc::channel();
+        let desk = Arc::new(Desk::default());
+        let written = Arc::clone(&desk);
         thread::Builder::new()
             .name("store".into())
             .stack_size(512 << 10)
-            .spawn(move || Writer::new(connection, ground, inbox, log, found.heads).run())
+            .spawn(move || {
+                let mut writer = Writer::new(connection, ground, inbox, log, found.heads);
+                writer.desk = written;
+                writer.run();
+            })
             .map_err(|source| StoreError::Unusable {
                 path: path.to_owned(),
                 source: Arc::new(source),
@@ -201,6 +222,7 @@ impl Store {
             waiting: Arc::new(Semaphore::new(WAITING)),
             readers,
             teller,
+            index: Arc::new(Index::new(desk)),
         })
     }
 
@@ -259,13 +281,41 @@ impl Store {
         events: &[v1::Event],
         summary: &v1::Session,
     ) -> Result<SessionId, StoreError> {
+        let events = Encoded(bodies(events));
+        self.create_encoded(session, request, events, summary).await
+    }
+
+    /// Makes a session of events that were encoded one by one, as [`create`](Self::create) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub async fn create_encoded(
+        &self,
+        session: SessionId,
+        request: &RequestId,
+        events: Encoded,
+        summary: &v1::Session,
+    ) -> Result<SessionId, StoreError> {
         let write = Write::Create {
             session,
             request: Some(request.as_str().to_owned()),
-            bodies: bodies(events),
+            bodies: events.0,
             row: Row::of(summary),
         };
         self.write(write, Durability::Barrier, true).await
+    }
+
+    /// The session that a request made.
+    ///
+    /// # Errors
+    ///
+    /// As [`sessions`](Self::sessions).
+    pub async fn made_by(&self, request: &RequestId) -> Result<Option<SessionId>, StoreError> {
+        let request = request.clone();
+        self.readers
+            .read(move |on| writer::made_by(on, request.as_str()))
+            .await
     }
 
     /// Removes a session and its log, as a barrier, also a damaged one. Returns the id of the session that
@@ -285,6 +335,7 @@ impl Store {
         };
         let removed = self.write(write, Durability::Barrier, false).await?;
         self.readers.damage().forget(&removed);
+        self.index.forget(&removed).await;
         Ok(removed)
     }
 
@@ -393,6 +444,7 @@ impl Store {
     /// Why the log could not be emptied. What was acknowledged is safe all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close();
+        self.index.close();
         let (reply, answer) = oneshot::channel();
         if self.writer.send(Message::Close(reply)).is_err() {
             return Ok(());

@@ -95,6 +95,17 @@ impl Readers {
         read.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Runs `query` in one read transaction on the thread that calls, beside those that wait their turn.
+    pub(super) fn read_now<T>(
+        &self,
+        query: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        self.damage.learn(self.read_here(query))
+    }
+
     /// No read starts after this, and idle connections are gone, so that the writer is the last.
     pub(super) fn close(&self) {
         self.turns.close();

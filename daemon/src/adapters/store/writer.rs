@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,7 @@ use super::{
     refound::End,
     replay::replay,
     row::{self, COLUMNS, Head, Read, Row},
+    search::Desk,
 };
 
 /// How long nothing must be written before the write-ahead log is emptied.
@@ -92,6 +96,8 @@ pub(super) struct Writer {
     newest: Newest,
     /// The same outside the database.
     heads: Heads,
+    /// Where the index is told what was written.
+    pub(super) desk: Arc<Desk>,
     /// True when the write-ahead log may hold something.
     dirty: bool,
     /// About how many pages were written to the write-ahead log since some were moved out of it.
@@ -115,6 +121,7 @@ impl Writer {
             log,
             newest: Newest::new(),
             heads,
+            desk: Arc::default(),
             // An earlier daemon may have been killed with a full log.
             dirty: true,
             written: 0,
@@ -250,6 +257,7 @@ impl Writer {
             return Err(error);
         }
         transaction.commit()?;
+        self.desk.wrote(written.iter().map(|(session, _)| session));
         self.newest.extend(changed);
         // Before the acknowledgement: what a client was told of must be missed if the disk loses it.
         self.heads.keep(written);
@@ -408,7 +416,11 @@ fn check_order(session: &SessionId, head: u64, bodies: &Bodies) -> Result<(), St
     Ok(())
 }
 
-fn made_by(on: &Transaction<'_>, request: &str) -> Result<Option<SessionId>, StoreError> {
+/// The session that a request made.
+pub(super) fn made_by(
+    on: &Transaction<'_>,
+    request: &str,
+) -> Result<Option<SessionId>, StoreError> {
     let id: Option<String> = on
         .prepare_cached("SELECT id FROM sessions WHERE create_request = ?1")?
         .query_row([request], |row| row.get(0))

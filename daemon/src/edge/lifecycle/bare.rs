@@ -15,8 +15,6 @@ use crate::edge::status::refuse;
 const DETAILS: &str = "grpc-status-details-bin";
 /// How the library begins to say that a message is longer than we take.
 const TOO_LARGE: &str = "Error, decoded message length too large";
-/// How it begins to say that a message is no protobuf of its type.
-const MALFORMED: &str = "failed to decode Protobuf message";
 
 /// The answer of the call at `path`, with a reason if it says no.
 pub(super) fn reasoned(answer: Response<Body>, path: &str) -> Response<Body> {
@@ -37,12 +35,18 @@ fn reason(headers: &HeaderMap, path: &str) -> Option<Status> {
             let message = format!("the message is too large: {}", after_colon(message));
             Some(refuse(Code::ResourceExhausted, "TOO_LARGE", message))
         }
-        Code::Internal if message.starts_with(MALFORMED) => {
+        // What we call internal has a reason; this is a message that is no protobuf of its type, or is cut
+        // off, or none of gRPC.
+        Code::Internal => {
             let message = format!("the message is not what `{path}` takes: {message}");
             Some(refuse(Code::InvalidArgument, "INVALID", message))
         }
         // The service is there and knows no such method.
         Code::Unimplemented if message.is_empty() => Some(no_such_method(path)),
+        Code::Unimplemented => {
+            let message = "compressed messages are not read: send them as they are";
+            Some(refuse(Code::Unimplemented, "COMPRESSED", message))
+        }
         _ => None,
     }
 }
@@ -58,11 +62,13 @@ mod tests {
     #[test]
     fn what_the_library_says_gets_code_and_reason() {
         let too_large = format!("{TOO_LARGE}: found 9 bytes, the limit is: 8 bytes");
-        let malformed = format!("{MALFORMED}: X.y: invalid wire type");
+        let malformed = "failed to decode Protobuf message: X.y: invalid wire type";
+        let compressed = "Content is compressed with `gzip` which isn't supported";
         let table = [
             (Status::out_of_range(too_large), Code::ResourceExhausted),
             (Status::internal(malformed), Code::InvalidArgument),
             (Status::unimplemented(""), Code::Unimplemented),
+            (Status::unimplemented(compressed), Code::Unimplemented),
         ];
         for (bare, want) in table {
             let answer = reasoned(bare.into_http(), "/a.B/C");

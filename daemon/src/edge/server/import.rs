@@ -28,7 +28,7 @@ use super::{
     session::{directory, surroundings},
 };
 use crate::{
-    adapters::{briefing::date, jobs::Jobs},
+    adapters::{briefing::date, jobs::Jobs, store::Encoded},
     edge::{settings::Settled, status::refuse},
     ports::tool::{Known, Place},
     pure::{
@@ -109,10 +109,14 @@ impl Services {
         place(&mut events, &importer.world.cwd, &settled);
         let briefing = self.briefing(&id, &importer, &settled).await;
         let here = here(&header, importer.by, settled, briefing);
-        let (events, summary) = settle(id.as_str(), events, &here);
+        if let Some(created) = events.first_mut() {
+            // A store that has to make its row again knows by this which request made the session.
+            created.request_id = importer.request.to_string();
+        }
+        let (events, transcript) = settle(id.as_str(), &events, &here);
         let sessions = &self.sessions;
         let (request, surroundings) = (importer.request, importer.surroundings);
-        let imported = sessions.import(&request, &events, &summary, surroundings);
+        let imported = sessions.import(&request, events, transcript, surroundings);
         Ok(imported.await?)
     }
 
@@ -233,13 +237,19 @@ fn here(header: &Header, by: Option<ClientRef>, settled: Settled, briefing: Stri
         origin,
         warnings: settled.notices,
         briefing: Some(briefing),
+        ..Here::default()
     }
 }
 
 /// All events of the session, those that put it to rest included, and what they add up to.
-fn settle(id: &str, mut events: Vec<Event>, here: &Here) -> (Vec<Event>, Session) {
+fn settle(id: &str, events: &[Event], here: &Here) -> (Encoded, Transcript) {
     let mut transcript = Transcript::of(id);
     events.iter().for_each(|event| transcript.apply(event));
-    events.extend(archive::settle(&mut transcript, here));
-    (events, transcript.summary())
+    let rest = archive::settle(&mut transcript, here);
+    let mut encoded = Encoded::default();
+    events
+        .iter()
+        .chain(&rest)
+        .for_each(|event| encoded.push(event));
+    (encoded, transcript)
 }

@@ -23,7 +23,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     Services,
-    refusals::{bad_id, invalid, not_yet},
+    refusals::{bad_id, invalid},
     turn::carried_out,
     watch::{self, watch},
 };
@@ -182,9 +182,10 @@ impl SessionService for Services {
 
     async fn fork(
         &self,
-        _request: Request<SessionServiceForkRequest>,
+        request: Request<SessionServiceForkRequest>,
     ) -> Result<Response<SessionServiceForkResponse>, Status> {
-        Err(not_yet("forking a session"))
+        let session = Some(self.fork_session(request).await?);
+        Ok(Response::new(SessionServiceForkResponse { session }))
     }
 
     async fn archive(
@@ -236,9 +237,9 @@ impl SessionService for Services {
 
     async fn search(
         &self,
-        _request: Request<SessionServiceSearchRequest>,
+        request: Request<SessionServiceSearchRequest>,
     ) -> Result<Response<SessionServiceSearchResponse>, Status> {
-        Err(not_yet("full-text search"))
+        Ok(Response::new(self.search_all(request.into_inner()).await?))
     }
 
     type ExportStream =

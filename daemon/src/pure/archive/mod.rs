@@ -1,7 +1,7 @@
 //! A session as a file: JSON lines that a stranger can read, check and bring back.
 //!
 //! Version 1 of the form is told in `proto/README.md`. [`Writer`] makes it, [`Reader`] takes it in
-//! pieces of any size, and [`settle`] makes of a session that ran elsewhere one that is at rest here.
+//! pieces of any size, and [`settle()`] makes of a session that ran elsewhere one that is at rest here.
 //! Nothing here reads or writes a file.
 //!
 //! Every line after the first begins with the SHA-256, in hex, of the line before's followed by the
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use reader::{Contents, NoArchive, Reader};
-pub use settle::{Here, last_model, moved, settle};
+pub use settle::{Here, Source, last_model, moved, settle};
 pub use writer::{Output, Writer};
 
 /// The version of the form that is written, and the newest that is read.

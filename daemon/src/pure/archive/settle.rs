@@ -1,8 +1,10 @@
-//! Makes of a session that lived elsewhere one that is at rest here.
+//! Makes of a history that was lived elsewhere, in a file or in another session, one that is at rest here.
 //!
 //! Nothing that ran there runs on here: no turn, no call, no job, no queued prompt, and no approval
-//! waits. What the file says of directories and rights is history; what holds here is said by whoever
-//! imports it.
+//! waits. What the events say of directories and rights is history; what holds here is said by whoever
+//! brings them.
+
+use std::collections::BTreeMap;
 
 use quire_proto::v1::{
     ApprovalAnswer, ApprovalDecided, ApprovalVerdict, ClientRef, Event, Item, ItemCompleted,
@@ -12,14 +14,77 @@ use quire_proto::v1::{
 
 use crate::pure::transcript::Transcript;
 
-/// What holds for an imported session.
+/// Where a history comes from, as people and the model are told.
+#[derive(Clone, Debug, Default)]
+pub enum Source {
+    /// A file.
+    #[default]
+    File,
+    /// Another session, which may go on.
+    Session {
+        /// Its id.
+        id: String,
+        /// What jobs are called there, by what they are called here.
+        jobs: BTreeMap<String, String>,
+    },
+}
+
+impl Source {
+    fn denial(&self) -> &'static str {
+        match self {
+            Self::File => "the session was imported",
+            Self::Session { .. } => "the session was forked",
+        }
+    }
+
+    fn of_job(&self, job: &str) -> String {
+        match self {
+            Self::File => "it ran elsewhere when the session was exported".to_owned(),
+            Self::Session { id, jobs } => {
+                let there = jobs.get(job).map_or(job, String::as_str);
+                format!("it is job `{there}` of session `{id}`, and goes on there")
+            }
+        }
+    }
+
+    fn of_begun_call(&self) -> &'static str {
+        match self {
+            Self::File => "not known: it ran elsewhere when this conversation was exported",
+            Self::Session { .. } => {
+                "not known: it ran when this conversation was copied from another, and went on there"
+            }
+        }
+    }
+
+    fn of_waiting_call(&self) -> &'static str {
+        match self {
+            Self::File => "not run: the conversation was exported before this call began",
+            Self::Session { .. } => {
+                "not run: the conversation was copied from another before this call began"
+            }
+        }
+    }
+
+    fn of_rest(&self) -> &'static str {
+        match self {
+            Self::File => "was ended",
+            Self::Session { .. } => "stays there",
+        }
+    }
+}
+
+/// What holds for a session whose history comes from elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Here {
+    /// Where it comes from.
+    pub source: Source,
+    /// A name for people; `None` when it has it.
+    pub title: Option<String>,
     /// "provider/model" that answers from now on.
     pub model: String,
     /// The whole policy.
     pub policy: Policy,
-    /// Who imports it.
+    /// Who brings it.
     pub by: Option<ClientRef>,
     /// Milliseconds since the Unix epoch.
     pub now_ms: i64,
@@ -123,7 +188,7 @@ pub fn settle(transcript: &mut Transcript, here: &Here) -> Vec<Event> {
         transcript.apply(&event);
         written.push(event);
     };
-    let left = told_left(transcript);
+    let left = told_left(transcript, &here.source);
     for body in endings(transcript, here) {
         write(transcript, body);
     }
@@ -136,7 +201,7 @@ pub fn settle(transcript: &mut Transcript, here: &Here) -> Vec<Event> {
 }
 
 /// What was going on, in words; empty when nothing was.
-fn told_left(transcript: &Transcript) -> String {
+fn told_left(transcript: &Transcript, source: &Source) -> String {
     let summary = transcript.summary();
     let mut left = Vec::new();
     if summary.running_turn != 0 {
@@ -152,7 +217,8 @@ fn told_left(transcript: &Transcript) -> String {
     if left.is_empty() {
         return String::new();
     }
-    format!(" What was open there ({}) was ended.", left.join(", "))
+    let what = source.of_rest();
+    format!(" What was open there ({}) {what}.", left.join(", "))
 }
 
 fn endings(transcript: &Transcript, here: &Here) -> Vec<Body> {
@@ -168,7 +234,7 @@ fn endings(transcript: &Transcript, here: &Here) -> Vec<Body> {
     bodies.extend(running.map(|job| {
         Body::JobEnded(JobEnded {
             job_id: job.id.clone(),
-            unknown: "it ran elsewhere when the session was exported".to_owned(),
+            unknown: here.source.of_job(&job.id),
             ..JobEnded::default()
         })
     }));
@@ -193,7 +259,7 @@ fn endings(transcript: &Transcript, here: &Here) -> Vec<Body> {
 fn denied(id: u64, here: &Here) -> Body {
     let answer = ApprovalAnswer {
         verdict: ApprovalVerdict::Deny.into(),
-        message: "the session was imported".to_owned(),
+        message: here.source.denial().to_owned(),
         decided_ms: here.now_ms,
         automatic: true,
         ..ApprovalAnswer::default()
@@ -210,14 +276,8 @@ fn ended_item(mut item: Item, here: &Here) -> Body {
     if let Some(Kind::ToolCall(call)) = &mut item.kind {
         item.status = ItemStatus::Completed.into();
         let (status, text) = match &call.intent {
-            Some(_) => (
-                OutcomeStatus::Unknown,
-                "not known: it ran elsewhere when this conversation was exported",
-            ),
-            None => (
-                OutcomeStatus::Interrupted,
-                "not run: the conversation was exported before this call began",
-            ),
+            Some(_) => (OutcomeStatus::Unknown, here.source.of_begun_call()),
+            None => (OutcomeStatus::Interrupted, here.source.of_waiting_call()),
         };
         let job_id = call.intent.as_ref().map(|intent| intent.job_id.clone());
         call.outcome = Some(Outcome {
@@ -234,8 +294,9 @@ fn ended_item(mut item: Item, here: &Here) -> Body {
 fn changed(transcript: &Transcript, here: &Here) -> Option<Body> {
     let summary = transcript.summary();
     let policy = summary.policy.as_ref() != Some(&here.policy);
+    let title = here.title.clone();
     let changed = SessionChanged {
-        title: None,
+        title: title.filter(|title| *title != summary.title),
         model: (summary.model != here.model).then(|| here.model.clone()),
         policy: policy.then(|| here.policy.clone()),
         archived: summary.archived.then_some(false),
