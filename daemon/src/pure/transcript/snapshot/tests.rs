@@ -61,12 +61,11 @@ impl History {
             seq,
             time_ms: 1_000 + seq.cast_signed(),
             request_id: request_id.to_owned(),
-            by: (seq % 3 > 0).then(|| ClientRef {
+            by: (!seq.is_multiple_of(3)).then(|| ClientRef {
                 name: format!("client {}", seq % 3),
                 ..ClientRef::default()
             }),
             body,
-            ..Event::default()
         });
     }
 
