@@ -9,8 +9,8 @@ use quire_proto::v1::{ApprovePolicy, Policy, SandboxMode};
 use crate::{
     commands::{
         approve, archive, attach, completions, daemon, delete, demo, deny, diff, env, exec, export,
-        files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, rename,
-        search, send, wait,
+        files, fork, import, interrupt, job, jobs, later, logs, models, passed_on, ps, queue,
+        rename, search, send, top, wait,
     },
     context,
     failure::Failure,
@@ -49,7 +49,9 @@ pub enum Command {
     #[command(visible_alias = "resume")]
     Attach(attach::Arguments),
     Ps(ps::Arguments),
+    Top(top::Arguments),
     Send(send::Arguments),
+    Queue(queue::Arguments),
     Interrupt(interrupt::Arguments),
     Approve(approve::Arguments),
     Deny(deny::Arguments),
@@ -75,8 +77,6 @@ pub enum Command {
     Patch(passed_on::Patch),
     Config(passed_on::Config),
     Doctor(passed_on::Doctor),
-    #[command(hide = true)]
-    Top(later::Arguments),
     #[command(hide = true)]
     Undo(later::Arguments),
     #[command(hide = true)]
@@ -281,6 +281,9 @@ mod tests {
             ("exec x --sandbox none", "quire exec --help"),
             ("job", "quire job --help"),
             ("job logs", "quire job logs --help"),
+            ("queue", "quire queue --help"),
+            ("queue move s 1", "quire queue move --help"),
+            ("approve --id 3", "quire approve --help"),
             ("--nope", "quire --help"),
         ];
         for (line, see) in table {
@@ -328,8 +331,19 @@ mod tests {
             "resume bcd",
             "ps --all --json",
             "top",
+            "top --once --json",
             "send s hello --queue",
+            "send s hello --start --turn 3",
+            "queue s --json",
+            "queue edit s 2 text",
+            "queue edit s 2 - --json",
+            "queue move s bcd --before 1",
+            "queue move s 1 --last",
+            "queue remove s 1 2",
             "interrupt s",
+            "interrupt s --turn 3",
+            "approve",
+            "approve --json",
             "approve s --id 3 --always session",
             "deny s --stop -m no",
             "wait s t --timeout 10s",

@@ -7,6 +7,7 @@
 //! - [`connect`], [`reach`], [`start`], [`versions`]: the way to the daemon, and to one of another
 //!   version; [`link`], [`patience`]: back to it when it died; [`force`]: out of it when it hangs;
 //! - [`told`]: what people learn of all that;
+//! - [`top`]: all sessions at once, live;
 //! - [`view`]: the pure fold of what a watch streams; [`output`]: text and JSON lines from it;
 //! - [`failure`]: exit codes and what is told with each.
 
@@ -24,6 +25,7 @@ pub mod patience;
 pub mod reach;
 pub mod start;
 pub mod told;
+pub mod top;
 pub mod tui;
 pub mod versions;
 pub mod view;

@@ -14,8 +14,10 @@ use crate::{
     told::{Told, patiently},
 };
 
+mod overlook;
 mod watch;
 
+pub use overlook::{Overlook, Sight};
 pub use watch::Watch;
 
 /// A connection, and how to get it again.

@@ -95,9 +95,6 @@ const NAMES: &[(Name, Kind, &str)] = &[
     (Is("BASH_ENV"), Door, "code that each shell runs first"),
     (Is("ENV"), Door, "the same"),
     (Is("PROMPT_COMMAND"), Door, "code of the user's own shell"),
-    (Begins("AWS_"), Secret, "keys, and what says which"),
-    (Begins("AZURE_"), Secret, "the same"),
-    (Begins("VAULT_"), Secret, "the same"),
     (Begins("OP_SESSION"), Secret, "an open 1Password"),
     (Begins("BW_SESSION"), Secret, "an open Bitwarden"),
     (Word("KEY"), Secret, "OPENAI_API_KEY, SSH_KEY"),
@@ -146,6 +143,10 @@ const NAMES: &[(Name, Kind, &str)] = &[
         "addresses of databases, password and all",
     ),
     (Part("CONNECTIONSTRING"), Secret, "the same"),
+    // What of these is a key itself has been told above; the rest, regions and profiles, is kept.
+    (Begins("AWS_"), Door, "says which keys of a cloud are used"),
+    (Begins("AZURE_"), Door, "the same"),
+    (Begins("VAULT_"), Door, "the same"),
     (
         Begins("QUIRE_"),
         Door,

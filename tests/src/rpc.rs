@@ -7,15 +7,16 @@ use std::{
 };
 
 use quire_proto::{
-    TOKEN_KEY,
+    CLIENT_KEY, TOKEN_KEY,
     home::{DaemonRecord, Home as Paths},
     id::RequestId,
     v1::{
-        ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor, Event, Outcome,
-        PromptItem, PromptMode, Session, SessionServiceCreateRequest, SessionServiceGetRequest,
-        SessionServiceListEventsRequest, SessionServiceListRequest, SessionServiceWatchRequest,
-        SessionServiceWatchResponse, TurnServiceInterruptRequest, TurnServicePromptRequest,
-        TurnServicePromptResponse, TurnServiceWaitRequest, TurnServiceWaitResponse,
+        ApprovalServiceDecideRequest, ApprovalVerdict, ClientWorld, Cursor,
+        DaemonServiceHelloRequest, Event, Outcome, PromptItem, PromptMode, Session,
+        SessionServiceCreateRequest, SessionServiceGetRequest, SessionServiceListEventsRequest,
+        SessionServiceListRequest, SessionServiceWatchRequest, SessionServiceWatchResponse,
+        TurnServiceInterruptRequest, TurnServicePromptRequest, TurnServicePromptResponse,
+        TurnServiceWaitRequest, TurnServiceWaitResponse,
         approval_service_client::ApprovalServiceClient, daemon_service_client::DaemonServiceClient,
         job_service_client::JobServiceClient, session_service_client::SessionServiceClient,
         turn_service_client::TurnServiceClient,
@@ -40,23 +41,56 @@ pub use crate::view::{View, items};
 /// A channel that shows the daemon's token with every call.
 pub type Wire = InterceptedService<Channel, Token>;
 
-/// The token, as an interceptor.
+/// The token, as an interceptor, and the client's id once it was introduced.
 #[derive(Clone)]
-pub struct Token(AsciiMetadataValue);
+pub struct Token {
+    token: AsciiMetadataValue,
+    client: Option<AsciiMetadataValue>,
+}
 
 impl Interceptor for Token {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert(TOKEN_KEY, self.0.clone());
+        let metadata = request.metadata_mut();
+        metadata.insert(TOKEN_KEY, self.token.clone());
+        if let Some(client) = &self.client {
+            metadata.insert(CLIENT_KEY, client.clone());
+        }
         Ok(request)
     }
 }
 
+/// Any request that changes something, as far as all of them are alike.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Mutating {
+    #[prost(string, tag = "1")]
+    request_id: String,
+}
+
 /// Connects to the daemon that left this record; `None` when it doesn't answer.
-pub(crate) async fn dial(paths: &Paths, record: &DaemonRecord) -> Option<Wire> {
+pub async fn dial(paths: &Paths, record: &DaemonRecord) -> Option<Wire> {
+    let (channel, token) = reach(paths, record).await?;
+    Some(InterceptedService::new(channel, token))
+}
+
+async fn reach(paths: &Paths, record: &DaemonRecord) -> Option<(Channel, Token)> {
     let token = paths.token().ok()?.parse().ok()?;
     let address = format!("unix://{}", record.socket.display());
     let channel = Endpoint::try_from(address).ok()?.connect().await.ok()?;
-    Some(InterceptedService::new(channel, Token(token)))
+    let client = None;
+    Some((channel, Token { token, client }))
+}
+
+/// Connects, and says hello: from then on this client is known to the daemon.
+async fn introduce(
+    paths: &Paths,
+    record: &DaemonRecord,
+    who: DaemonServiceHelloRequest,
+) -> Option<Wire> {
+    let (channel, token) = reach(paths, record).await?;
+    let unnamed = InterceptedService::new(channel.clone(), token.clone());
+    let hello = DaemonServiceClient::new(unnamed).hello(who).await.ok()?;
+    let client = hello.into_inner().client_id.parse().ok();
+    Some(InterceptedService::new(channel, Token { client, ..token }))
 }
 
 /// A connection to a home's daemon, for tests that are not async themselves.
@@ -103,13 +137,46 @@ impl Rpc {
     /// When the machine has no event queue left.
     #[must_use]
     pub fn to(paths: &Paths, record: &DaemonRecord) -> Option<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("the machine has an event queue left");
+        let runtime = runtime();
         let wire = runtime.block_on(dial(paths, record))?;
         Some(Self { runtime, wire })
+    }
+
+    /// Connects to the home's living daemon as a client of this name.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[must_use]
+    pub fn introduced(home: &Home, name: &str) -> Self {
+        Self::as_client(home, name, false)
+    }
+
+    /// Connects to the home's living daemon as a client that only watches.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[must_use]
+    pub fn observing(home: &Home) -> Self {
+        Self::as_client(home, "observer", true)
+    }
+
+    fn as_client(home: &Home, name: &str, observer: bool) -> Self {
+        let who = DaemonServiceHelloRequest {
+            protocol: Some(quire_proto::protocol()),
+            client_name: name.to_owned(),
+            pid: std::process::id(),
+            observer,
+            ..DaemonServiceHelloRequest::default()
+        };
+        let runtime = runtime();
+        let record = home.record().expect("a daemon has left its record");
+        let wire = runtime.block_on(introduce(&home.paths(), &record, who));
+        Self {
+            wire: wire.expect("a daemon that answers"),
+            runtime,
+        }
     }
 
     /// Runs a call to its end.
@@ -158,19 +225,52 @@ impl Rpc {
     /// for a stream that opened.
     #[must_use]
     pub fn call_empty(&self, path: &str) -> Code {
+        self.call_raw(path, Mutating::default())
+    }
+
+    /// As [`Self::call_empty`], with a request id and nothing else.
+    #[must_use]
+    pub fn call_mutating(&self, path: &str) -> Code {
+        let request_id = RequestId::random().to_string();
+        self.call_raw(path, Mutating { request_id })
+    }
+
+    fn call_raw(&self, path: &str, request: Mutating) -> Code {
         let path = path.parse().expect("an RPC has a path");
         let call = async {
             let mut grpc = tonic::client::Grpc::new(self.wire.clone());
             let ready = grpc.ready().await;
             ready.map_err(|error| Status::unavailable(error.to_string()))?;
-            // Every message can be read as one without fields, and every answer as a stream.
-            let codec = tonic_prost::ProstCodec::<(), ()>::default();
-            let mut answer = grpc.server_streaming(Request::new(()), path, codec).await?;
+            // Every answer can be read as a stream of messages without fields.
+            let codec = tonic_prost::ProstCodec::<Mutating, ()>::default();
+            let request = Request::new(request);
+            let mut answer = grpc.server_streaming(request, path, codec).await?;
             let first = timeout(Duration::from_millis(500), answer.get_mut().message());
             first.await.unwrap_or(Ok(None)).map(drop)
         };
         self.wait(call)
             .map_or_else(|status| status.code(), |()| Code::Ok)
+    }
+
+    /// Calls an RPC by its path with a request of any type, right or wrong.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon answers.
+    pub fn call_with(
+        &self,
+        path: &str,
+        request: impl prost::Message + 'static,
+    ) -> Result<(), Status> {
+        let path = path.parse().expect("an RPC has a path");
+        self.wait(async {
+            let mut grpc = tonic::client::Grpc::new(self.wire.clone());
+            let ready = grpc.ready().await;
+            ready.map_err(|error| Status::unavailable(error.to_string()))?;
+            let codec = tonic_prost::ProstCodec::<_, ()>::default();
+            grpc.unary(Request::new(request), path, codec).await
+        })
+        .map(drop)
     }
 
     /// Makes a session in a directory, in the world a test's client would have.
@@ -347,10 +447,16 @@ impl Rpc {
     /// Watches a session from a cursor; `None` is from the beginning.
     #[must_use]
     pub fn watch(&self, session: &str, after: Option<Cursor>) -> Watcher {
+        self.watch_beyond(session, after, 0)
+    }
+
+    /// Watches a session from a cursor, with a snapshot in place of more events than `beyond`.
+    #[must_use]
+    pub fn watch_beyond(&self, session: &str, after: Option<Cursor>, beyond: u64) -> Watcher {
         let request = SessionServiceWatchRequest {
             session: session.to_owned(),
             after,
-            snapshot_beyond: 0,
+            snapshot_beyond: beyond,
             heartbeat_ms: 1_000,
         };
         let mut sessions = self.sessions();
@@ -368,6 +474,14 @@ impl Rpc {
         });
         Watcher { seen, reading }
     }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("the machine has an event queue left")
 }
 
 async fn follow(

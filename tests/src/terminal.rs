@@ -148,6 +148,17 @@ impl Terminal {
         assert!(sent, "never sent {wanted:?}:\n{}", self.screen().contents());
     }
 
+    /// How often the program has drawn its picture.
+    #[must_use]
+    pub fn drawn(&self) -> usize {
+        const BEGIN: &[u8] = b"\x1b[?2026h";
+        let bytes = self.output.bytes();
+        bytes
+            .windows(BEGIN.len())
+            .filter(|seen| *seen == BEGIN)
+            .count()
+    }
+
     /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         // It may have ended meanwhile, which the test then sees in its exit code.

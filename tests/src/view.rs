@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 use quire_proto::v1::{
-    Activity, Cursor, Delta, Event, Item, ItemOffset, event::Body, item,
+    Activity, Cursor, Delta, Event, Item, ItemOffset, ItemStatus, Snapshot, event::Body, item,
     session_service_watch_response::Update,
 };
 
@@ -13,6 +13,8 @@ use quire_proto::v1::{
 pub struct View {
     /// All events, in the order they came.
     pub events: Vec<Event>,
+    /// The pieces of a snapshot, in the order they came.
+    pub pieces: Vec<Snapshot>,
     /// Bytes of items still growing, by item.
     pub growing: BTreeMap<u64, Vec<u8>>,
     /// True once the daemon said that the past is complete.
@@ -29,6 +31,15 @@ pub struct View {
 }
 
 impl View {
+    /// What a watcher who is shown just these events has.
+    #[must_use]
+    pub fn of(events: &[Event]) -> Self {
+        let mut view = Self::default();
+        let all = events.iter().cloned();
+        all.for_each(|event| view.apply(Update::Event(event)));
+        view
+    }
+
     pub(crate) fn start(&mut self, cursor: &Cursor) {
         self.seq = cursor.seq;
         for grown in &cursor.growing {
@@ -62,13 +73,41 @@ impl View {
                     format!("synced up to {}, but the last event was {seq}", synced.seq)
                 });
             }
-            Update::Snapshot(_) => self.faults.push("a snapshot nobody asked for".to_owned()),
+            Update::Snapshot(piece) => self.piece(piece),
             Update::Activity(activity) => self.activity = Some(activity),
             Update::Heartbeat(_) | Update::Presence(_) | Update::WorldWanted(_) => {}
         }
     }
 
+    /// The first piece takes the place of what was known, each further one goes on where the last
+    /// ended.
+    fn piece(&mut self, piece: Snapshot) {
+        let due = self.awaits_piece();
+        self.rule(piece.continued == due, || {
+            format!("continued is {} where {due} was due", piece.continued)
+        });
+        if piece.continued {
+            let seq = self.seq;
+            self.rule(piece.seq == seq, || {
+                format!("a piece at event {} of a snapshot at {seq}", piece.seq)
+            });
+        } else {
+            self.pieces.clear();
+            self.events.clear();
+            self.seq = piece.seq;
+        }
+        self.pieces.push(piece);
+    }
+
+    fn awaits_piece(&self) -> bool {
+        self.pieces.last().is_some_and(|piece| piece.more)
+    }
+
     fn event(&mut self, event: Event) {
+        let between = self.awaits_piece();
+        self.rule(!between, || {
+            format!("event {} between two pieces of a snapshot", event.seq)
+        });
         let want = self.seq + 1;
         self.rule(event.seq == want, || {
             format!("event {} where {want} was due", event.seq)
@@ -138,10 +177,15 @@ impl View {
         self.events.iter().filter(ended).count()
     }
 
-    /// Items in their final form, in the order they ended.
+    /// Items in their final form, in the order they ended; those of a snapshot in the order they began.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
-        items(&self.events)
+        let pieces = self.pieces.iter().rev();
+        let told = pieces.flat_map(|piece| piece.items.iter());
+        let finished = told.filter(|item| item.status() != ItemStatus::Growing);
+        let mut all: Vec<Item> = finished.cloned().collect();
+        all.extend(items(&self.events));
+        all
     }
 
     /// All durable facts as bytes: equal for two watchers who saw the same.

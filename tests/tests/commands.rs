@@ -277,7 +277,7 @@ fn completions_are_written_for_every_shell() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     let home = Home::new();
-    for command in ["top", "map", "acp", "mcp-server", "proxy"] {
+    for command in ["undo", "map", "acp", "mcp-server", "proxy"] {
         let run = home.quire([command]).run();
         assert_eq!(run.code, 2, "{run:#?}");
         assert!(run.stderr.contains("not in this version"), "{run:#?}");

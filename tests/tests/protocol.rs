@@ -1,50 +1,17 @@
 //! The protocol as its guide tells it: what is answered, what is not yet, and what strangers get.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::{collections::BTreeSet, fs};
+
+use quire_tests::{
+    binaries::source_root,
+    guide::{self, not_yet, rpcs},
+    home::Home,
+    layers::files,
+    rpc::Rpc,
 };
-
-use quire_tests::{binaries::source_root, home::Home, layers::rules, rpc::Rpc};
 use tonic::Code;
-
-/// Every RPC of the schema, as `Service.Name`.
-fn rpcs() -> Vec<String> {
-    let schemas = fs::read_dir(source_root().join("proto/quire/v1")).expect("the schema is there");
-    let schemas: BTreeMap<_, _> = schemas
-        .flatten()
-        .map(|entry| entry.path())
-        .map(|path| {
-            let text = fs::read_to_string(&path).expect("the schema is readable");
-            (path.display().to_string(), text)
-        })
-        .collect();
-    let rpcs = rules::rpcs(&schemas);
-    assert!(rpcs.len() > 40, "only {} RPCs were found", rpcs.len());
-    rpcs
-}
-
-/// RPCs in the guide's table of what is not answered yet.
-fn not_yet() -> BTreeSet<String> {
-    let guide =
-        fs::read_to_string(source_root().join("proto/README.md")).expect("proto has a guide");
-    let table = guide
-        .split("## Not answered yet")
-        .nth(1)
-        .unwrap_or_default();
-    let table = table.split("\n## ").next().unwrap_or_default();
-    let rows = table.lines().filter_map(|line| {
-        let mut cells = line.trim_matches('|').split('|').map(str::trim);
-        Some((cells.next()?, cells.next()?))
-    });
-    let services = rows.filter(|(service, _)| service.ends_with("Service"));
-    services
-        .flat_map(|(service, calls)| {
-            let calls = calls.split(',').map(str::trim);
-            calls.map(move |call| format!("{service}.{call}"))
-        })
-        .collect()
-}
 
 #[test]
 fn exactly_what_the_guide_says_is_not_answered_yet() {
@@ -81,6 +48,41 @@ fn nothing_is_answered_wrongly_for_lack_of_a_request() {
     assert!(home.daemon().is_some(), "an empty request ended the daemon");
 }
 
+/// RPCs whose request carries a `request_id`: they change something.
+fn mutating() -> Vec<String> {
+    let schemas = fs::read_dir(source_root().join("proto/quire/v1")).expect("the schema is there");
+    let schemas = schemas
+        .flatten()
+        .map(|entry| fs::read_to_string(entry.path()));
+    let text: String = schemas
+        .map(|text| text.expect("the schema is readable"))
+        .collect();
+    let carries = |name: &String| {
+        let message = format!("message {}Request {{", name.replace('.', ""));
+        let fields = text.split(&message).nth(1).unwrap_or_default();
+        let fields = fields.split("\n}").next().unwrap_or_default();
+        fields.contains("string request_id = 1;")
+    };
+    let mutating: Vec<_> = rpcs().into_iter().filter(carries).collect();
+    assert!(mutating.len() > 15, "only {mutating:?} were found");
+    mutating
+}
+
+#[test]
+fn an_observer_may_change_nothing() {
+    let home = Home::new();
+    let _up = Rpc::starting(&home);
+    let observer = Rpc::observing(&home);
+    let unanswered = not_yet();
+    for name in mutating() {
+        let path = format!("/quire.v1.{}", name.replace('.', "/"));
+        let code = observer.call_mutating(&path);
+        let open = unanswered.contains(&name) && code == Code::Unimplemented;
+        assert!(open || code == Code::PermissionDenied, "{name}: {code:?}");
+    }
+    assert!(home.daemon().is_some(), "an observer ended the daemon");
+}
+
 #[test]
 fn an_rpc_that_is_none_is_told() {
     let home = Home::new();
@@ -89,4 +91,70 @@ fn an_rpc_that_is_none_is_told() {
         rpc.call_empty("/quire.v1.TurnService/NoSuchCall"),
         Code::Unimplemented
     );
+}
+
+/// What the daemon's sources refuse with: code and reason.
+fn refusals() -> BTreeSet<(String, String)> {
+    let edge = files(source_root(), &["daemon"])
+        .into_iter()
+        .filter(|file| {
+            let path = file.path.as_str();
+            path.starts_with("daemon/src/edge/") && !path.ends_with("tests.rs")
+        });
+    let sources = edge.map(|file| fs::read_to_string(source_root().join(file.path)).unwrap());
+    sources.flat_map(|source| named(&source)).collect()
+}
+
+/// Every `Code::Name, "REASON"` of a source, its tests left out.
+fn named(source: &str) -> Vec<(String, String)> {
+    let shipped = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let words = shipped.split_whitespace().collect::<Vec<_>>().join(" ");
+    let codes = words.split("Code::").skip(1);
+    let named = codes.filter_map(|rest| {
+        let (code, rest) = rest.split_once(", \"")?;
+        let (reason, _) = rest.split_once('"')?;
+        let whole = code.chars().all(char::is_alphanumeric) && !reason.is_empty();
+        whole.then(|| (upper(code), reason.to_owned()))
+    });
+    named.collect()
+}
+
+/// `NotFound` as `NOT_FOUND`.
+fn upper(code: &str) -> String {
+    let mut upper = String::new();
+    for letter in code.chars() {
+        if letter.is_uppercase() && !upper.is_empty() {
+            upper.push('_');
+        }
+        upper.extend(letter.to_uppercase());
+    }
+    upper
+}
+
+/// The same from the guide's table: reasons in its first column, and in its second one code for all of
+/// them, or one for each.
+fn told() -> BTreeSet<(String, String)> {
+    let rows = guide::rows(&guide::section("The shape of it"));
+    let rows = rows.into_iter().filter(|cells| cells[0].starts_with('`'));
+    rows.flat_map(|cells| {
+        let reasons = cells[0]
+            .split(", ")
+            .map(|word| word.trim_matches('`').to_owned());
+        let codes = cells[1].split(", ").map(str::to_owned).cycle();
+        codes.zip(reasons).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[test]
+fn the_guide_has_every_reason_the_daemon_gives_and_no_other() {
+    assert_eq!(
+        named("(Code::NotFound,\n \"GONE\") Code::Ok, x")[0].0,
+        "NOT_FOUND"
+    );
+    let (refusals, told) = (refusals(), told());
+    assert!(refusals.len() > 30, "only {refusals:?}");
+    let untold: Vec<_> = refusals.difference(&told).collect();
+    let unused: Vec<_> = told.difference(&refusals).collect();
+    assert_eq!((untold, unused), (vec![], vec![]), "untold and unused");
 }

@@ -168,10 +168,7 @@ fn text_that_was_shown_is_kept_when_the_daemon_dies() {
 #[test]
 fn a_turn_whose_daemon_dies_three_times_for_nothing_waits_to_be_sent_on() {
     let gate = Gate::closed();
-    let model = MockModel::playing([
-        Reply::default().and_hold(&gate).and_say("at last"),
-        Reply::say("and this too"),
-    ]);
+    let model = MockModel::playing([Reply::default().and_hold(&gate).and_say("at last")]);
     let home = Home::asking(&model, Wire::Responses);
     let run = home.quire(["exec", "go", "--detach"]).run();
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -192,7 +189,14 @@ fn a_turn_whose_daemon_dies_three_times_for_nothing_waits_to_be_sent_on() {
     gate.open();
     let again = home.quire(["exec", "--session", "@last", "go on"]).run();
     assert_eq!(again.code, 0, "{again:#?}");
-    assert!(again.stdout.contains("and this too"), "{again:#?}");
+    assert!(again.stdout.contains("at last"), "{again:#?}");
+    let requests = model.requests();
+    // What sends it on is in the request, and its world alone did not send it on before.
+    assert_eq!(requests.len(), 4);
+    assert!(
+        requests[3].body.to_string().contains("go on"),
+        "{requests:#?}"
+    );
 }
 
 #[test]

@@ -55,8 +55,9 @@ impl Shell<'_> {
         let bin = self.directory().join("bin");
         fs::create_dir_all(&bin).expect("the work directory is writable");
         let tool = bin.join("tool");
-        fs::write(&tool, format!("#!/bin/sh\necho tool-{}\n", self.name)).unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&tool, format!("#!/bin/sh\necho tool-{}\n", self.name))
+            .expect("the new directory is writable");
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("the file is ours");
     }
 
     fn quire(&self, words: &str) -> Invocation {
@@ -197,7 +198,7 @@ fn a_key_that_is_exported_after_the_daemons_start_is_simply_there() {
     assert_eq!(refused.code, 4, "{}", refused.stderr);
     let usable = |run: Invocation| {
         let listed = done(run);
-        let all = listed.lines().map(|line| serde_json::from_str(line));
+        let all = listed.lines().map(serde_json::from_str);
         let model = all
             .map(|model: Result<Value, _>| model.expect("a JSON line"))
             .find(|model| model["name"] == "mock/scripted");
@@ -392,12 +393,12 @@ fn a_key_reaches_no_command_and_no_file() {
                 assert!(!outcome.text.contains(secret), "{mode}: {}", outcome.text);
             }
         }
-        assert_eq!(holding(&home.quire_home(), &secrets), [PathBuf::new(); 0]);
+        assert_eq!(holding(&home.quire_home(), &secrets), Vec::<PathBuf>::new());
         home.kill_daemon();
-        assert_eq!(holding(&home.quire_home(), &secrets), [PathBuf::new(); 0]);
+        assert_eq!(holding(&home.quire_home(), &secrets), Vec::<PathBuf>::new());
         assert_ne!(
             holding(&home.quire_home(), &["foo-", "bar"]),
-            [PathBuf::new(); 0]
+            Vec::<PathBuf>::new()
         );
     }
 }

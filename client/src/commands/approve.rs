@@ -2,31 +2,41 @@
 
 use quire_proto::v1::{ApprovalServiceDecideRequest, ApprovalVerdict};
 
-use super::{Done, find_session, lend_world, request_id};
+use super::{Done, approvals, find_session, lend_world, request_id};
 use crate::{
     context::{self, Context},
     link::Link,
 };
 
-/// Allow what a session asks for.
+/// Allow what a session asks for, or list what waits in all sessions.
 ///
 /// The first answer counts: when someone else was faster, this says who.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  quire approve
   quire approve @last
   quire approve build --id 3 --always session")]
 pub struct Arguments {
-    /// Id, unique prefix, title, or @last.
-    session: String,
+    /// Id, unique prefix, title, or @last; without it nothing is answered, and all that waits is listed.
+    session: Option<String>,
     /// Which approval, when several are pending.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "session")]
     id: Option<u64>,
     /// Allow the like from now on, too.
-    #[arg(long, value_name = "SCOPE")]
+    #[arg(long, value_name = "SCOPE", requires = "session")]
     always: Option<Scope>,
     /// A word to the model.
-    #[arg(long, short = 'm', value_name = "WORD", default_value = "")]
+    #[arg(
+        long,
+        short = 'm',
+        value_name = "WORD",
+        default_value = "",
+        requires = "session"
+    )]
     message: String,
+    /// JSON lines.
+    #[arg(long)]
+    json: bool,
 }
 
 /// How far an approval reaches.
@@ -50,27 +60,35 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Some(Scope::Rule) => ApprovalVerdict::Rule,
     };
     let decision = ApprovalServiceDecideRequest {
+        session: arguments.session.unwrap_or_default(),
         approval: arguments.id.unwrap_or(0),
         verdict: verdict.into(),
         message: arguments.message,
         ..ApprovalServiceDecideRequest::default()
     };
-    decide(&arguments.session, decision, context, "approved").await
+    let link = context.connect("approve").await?;
+    decide(link, decision, arguments.json).await
 }
 
-/// Sends a decision on an approval of the session named, and says what it was about.
+/// Sends a decision on an approval of the session named, and says what it was about. Where none is named,
+/// lists what could be decided.
 ///
 /// # Errors
 ///
 /// As [`run`].
 pub(super) async fn decide(
-    session: &str,
+    mut link: Link,
     decision: ApprovalServiceDecideRequest,
-    context: &Context,
-    word: &str,
+    json: bool,
 ) -> Done {
-    let mut link = Link::open(&context.host, context.who("approve")).await?;
-    let session = find_session(&mut link, session).await?;
+    if decision.session.is_empty() {
+        return approvals::list(&mut link, json).await;
+    }
+    let word = match decision.verdict() {
+        ApprovalVerdict::Deny => "denied",
+        _ => "approved",
+    };
+    let session = find_session(&mut link, &decision.session).await?;
     if session.wants_world {
         lend_world(&mut link, &session).await;
     }
@@ -80,8 +98,14 @@ pub(super) async fn decide(
         ..decision
     };
     let decided = link
-        .call(async |connection| connection.approvals().decide(request.clone()).await)
+        .call(async |connection| {
+            let decided = connection.approvals().decide(request.clone()).await;
+            decided.map_err(approvals::told_when)
+        })
         .await?;
-    let title = decided.into_inner().approval.unwrap_or_default().title;
-    context::progress(format!("{word}: {title}\n"))
+    let approval = decided.into_inner().approval.unwrap_or_default();
+    match json {
+        true => approvals::print(&[approval]),
+        false => context::progress(format!("{word}: {}\n", approval.title)),
+    }
 }

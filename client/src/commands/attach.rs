@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use quire_proto::v1::{ClientWorld, SessionServiceCreateRequest};
+use quire_proto::v1::{ClientWorld, SessionServiceCreateRequest, SessionServiceListRequest};
 
-use super::{Done, exec::prompt::check_length, find_session, ps, request_id};
+use super::{Done, exec::prompt::check_length, find_session, request_id};
 use crate::{
     cli::SessionOptions,
     context::{self, Context},
@@ -16,9 +16,10 @@ use crate::{
 
 /// Open a session in the terminal UI: watch it, and take part.
 ///
-/// Without a name: the newest session of this workspace.
+/// Without a name: choose one of all there are. What is typed narrows them down.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  quire attach                 choose one
   quire attach @last
   quire attach build --read-only")]
 pub struct Arguments {
@@ -35,19 +36,50 @@ pub struct Arguments {
 ///
 /// When there is no terminal, or no such session.
 pub async fn run(arguments: Arguments, context: &Context) -> Done {
+    if arguments.session.is_none() && tui::require_terminal().is_err() {
+        let text = "no terminal to choose a session in: `quire ps` lists them";
+        return Err(Failure::usage(text));
+    }
     tui::require_terminal()?;
     let role = match arguments.read_only {
         true => Role::Observe,
         false => Role::Work,
     };
     let mut link = Link::for_screen(&context.host, tui::introduction(role)).await?;
-    let session = match &arguments.session {
-        Some(name) => find_session(&mut link, name).await?.id,
-        None => newest_here(&mut link).await?,
+    let world = world::here(None)?;
+    let Some(name) = &arguments.session else {
+        return choose(context, link, world, role).await;
     };
-    let world = Some(world::here(None)?);
-    let left = tui::attach(surroundings(context, link, world), session, role).await?;
+    let session = find_session(&mut link, name).await?.id;
+    let left = tui::attach(surroundings(context, link, Some(world)), session, role).await?;
     say_goodbye(&left)
+}
+
+async fn choose(context: &Context, mut link: Link, world: ClientWorld, role: Role) -> Done {
+    let one = SessionServiceListRequest {
+        include_archived: true,
+        page_size: 1,
+        ..SessionServiceListRequest::default()
+    };
+    let listed = link
+        .call(async |connection| connection.sessions().list(one.clone()).await)
+        .await?;
+    if listed.into_inner().sessions.is_empty() {
+        return Err(Failure::usage("no session yet: `quire` starts one"));
+    }
+    let here = workspace_of(&world.cwd);
+    let surroundings = surroundings(context, link, Some(world));
+    match tui::choose(surroundings, here, role).await? {
+        Some(left) => say_goodbye(&left),
+        None => Ok(()),
+    }
+}
+
+/// The workspace of a session that would be made in this directory.
+fn workspace_of(cwd: &str) -> String {
+    let is_top = |directory: &&Path| directory.join(".git").exists();
+    let top = Path::new(cwd).ancestors().find(is_top);
+    top.and_then(Path::to_str).unwrap_or(cwd).to_owned()
 }
 
 /// Opens the terminal UI on a new session here.
@@ -81,22 +113,6 @@ fn surroundings(context: &Context, link: Link, world: Option<ClientWorld>) -> Su
     }
 }
 
-/// The newest session of this workspace: of the nearest directory upwards that has any.
-async fn newest_here(link: &mut Link) -> Result<String, Failure> {
-    let here = world::here(None)?.cwd;
-    let sessions = ps::list(link, false, "").await?;
-    let directories = Path::new(&here).ancestors();
-    let newest = directories
-        .filter_map(|directory| {
-            let mut sessions = sessions.iter();
-            sessions.find(|session| Path::new(&session.workspace) == directory)
-        })
-        .next();
-    newest.map(|session| session.id.clone()).ok_or_else(|| {
-        Failure::usage("no session in this workspace yet: `quire` starts one, `quire ps` lists all")
-    })
-}
-
 /// The screen is gone; what remains is how to come back.
 fn say_goodbye(left: &Left) -> Done {
     let id = &left.session;
@@ -105,8 +121,12 @@ fn say_goodbye(left: &Left) -> Done {
     context::progress(format!(
         "Session {id} {state}; come back with: quire attach {id}\n"
     ))?;
+    if let Some(text) = left.unsent.first() {
+        let text = format!("the daemon has not taken this any more: {text}");
+        return Err(Failure::new(Exit::Failed, text));
+    }
     match left.why {
-        Leaving::Detached | Leaving::TurnEnded => Ok(()),
+        Leaving::Detached | Leaving::TurnEnded | Leaving::Switched(_) | Leaving::Choosing => Ok(()),
         Leaving::Signal(_) => Err(Failure::silent(Exit::Interrupted)),
     }
 }

@@ -28,7 +28,7 @@ pub struct Arguments {
 
 /// A job for scripts.
 #[derive(Serialize)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     id: &'a str,
     session: &'a str,
     command: &'a str,
@@ -72,7 +72,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn of(job: &'a Job) -> Self {
+    pub(crate) fn of(job: &'a Job) -> Self {
         Self {
             id: &job.id,
             session: &job.session_id,

@@ -13,6 +13,7 @@ use crate::{
     world,
 };
 
+mod approvals;
 pub mod approve;
 pub mod archive;
 pub mod attach;
@@ -36,9 +37,11 @@ pub mod logs;
 pub mod models;
 pub mod passed_on;
 pub mod ps;
+pub mod queue;
 pub mod rename;
 pub mod search;
 pub mod send;
+pub mod top;
 pub mod wait;
 
 /// How a command ends.
@@ -68,6 +71,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Attach(arguments) => attach::run(arguments, context).await,
         Command::Ps(arguments) => ps::run(arguments, context).await,
         Command::Send(arguments) => send::run(arguments, context).await,
+        Command::Queue(arguments) => queue::run(arguments, context).await,
         Command::Interrupt(arguments) => interrupt::run(arguments, context).await,
         Command::Approve(arguments) => approve::run(arguments, context).await,
         Command::Deny(arguments) => deny::run(arguments, context).await,
@@ -92,7 +96,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
         Command::Sandbox(_) | Command::Patch(_) | Command::Config(_) | Command::Doctor(_) => {
             passed_on::must_come_first()
         }
-        Command::Top(_) => later::refuse("quire top"),
+        Command::Top(arguments) => top::run(arguments, context).await,
         Command::Undo(_) => later::refuse("quire undo"),
         Command::Symbols(_) => later::refuse("quire symbols"),
         Command::Map(_) => later::refuse("quire map"),
@@ -104,7 +108,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
 }
 
 /// A name for a mutating request that nobody has used before.
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     RequestId::random().to_string()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use quire_proto::v1::{Session, SessionServiceListRequest, SessionState};
+use quire_proto::v1::{Session, SessionServiceListRequest, SessionState, StopReason};
 use serde::Serialize;
 
 use super::Done;
@@ -27,8 +27,9 @@ pub struct Arguments {
     json: bool,
 }
 
+/// A session for scripts.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     id: &'a str,
     title: &'a str,
     state: &'static str,
@@ -39,6 +40,9 @@ struct Line<'a> {
     active_ms: i64,
     turns: u64,
     running_turn: u64,
+    turn_started_ms: i64,
+    /// Why the last turn stopped; null while one runs or before the first.
+    last_stop: Option<&'static str>,
     input_tokens: u64,
     output_tokens: u64,
     cost_micros: u64,
@@ -71,7 +75,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Done {
 }
 
 /// Milliseconds since the Unix epoch.
-pub(super) fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
@@ -108,7 +112,8 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-fn state(session: &Session) -> &'static str {
+/// How a session stands, in a word or two.
+pub(crate) fn state(session: &Session) -> &'static str {
     match session.state() {
         // It cannot be gone on with, whatever it did.
         _ if session.damaged_seq > 0 => "damaged",
@@ -116,6 +121,21 @@ fn state(session: &Session) -> &'static str {
         SessionState::Running => "running",
         SessionState::NeedsApproval => "needs approval",
         SessionState::Suspended => "suspended",
+    }
+}
+
+/// The word for why a turn stopped; `None` when none has.
+pub(crate) fn stop_word(reason: StopReason) -> Option<&'static str> {
+    match reason {
+        StopReason::Unspecified => None,
+        StopReason::Done => Some("done"),
+        StopReason::Interrupted => Some("interrupted"),
+        StopReason::Denied => Some("denied"),
+        StopReason::ModelError => Some("model-error"),
+        StopReason::Limit => Some("limit"),
+        StopReason::Internal => Some("internal"),
+        StopReason::MaxTokens => Some("max-tokens"),
+        StopReason::Refused => Some("refused"),
     }
 }
 
@@ -151,7 +171,8 @@ fn rows(sessions: &[Session], now_ms: i64) -> String {
     table([header.map(str::to_owned)].into_iter().chain(rows))
 }
 
-fn shorten(title: &str) -> String {
+/// A title that fits a column.
+pub(crate) fn shorten(title: &str) -> String {
     const LONGEST: usize = 40;
     if title.chars().count() <= LONGEST {
         return title.to_owned();
@@ -160,7 +181,8 @@ fn shorten(title: &str) -> String {
     kept.chain("...".chars()).collect()
 }
 
-fn line(session: &Session) -> Line<'_> {
+/// A session for scripts.
+pub(crate) fn line(session: &Session) -> Line<'_> {
     let usage = session.usage.unwrap_or_default();
     Line {
         id: &session.id,
@@ -173,6 +195,8 @@ fn line(session: &Session) -> Line<'_> {
         active_ms: session.active_ms,
         turns: session.turns,
         running_turn: session.running_turn,
+        turn_started_ms: session.turn_started_ms,
+        last_stop: stop_word(session.last_stop()),
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
         cost_micros: usage.cost_micros,
@@ -221,6 +245,6 @@ mod tests {
         bcdfgh2345  needs approval  make the tests pass, all of them, and...  openai/gpt-5.2  3 min  $1.23  0        /src/calc
         jkmnpq6789  idle            hello                                                     1 min  -      0        /src/other
         "#);
-        insta::assert_snapshot!(crate::commands::json_lines([line(&sessions[1])]), @r#"{"id":"jkmnpq6789","title":"","state":"idle","workspace":"/src/other","cwd":"","model":"","created_ms":0,"active_ms":100000,"turns":0,"running_turn":0,"input_tokens":0,"output_tokens":0,"cost_micros":0,"clients":0,"pending_approvals":0,"queued_prompts":0,"running_jobs":0,"archived":false,"last_prompt":"hello"}"#);
+        insta::assert_snapshot!(crate::commands::json_lines([line(&sessions[1])]), @r#"{"id":"jkmnpq6789","title":"","state":"idle","workspace":"/src/other","cwd":"","model":"","created_ms":0,"active_ms":100000,"turns":0,"running_turn":0,"turn_started_ms":0,"last_stop":null,"input_tokens":0,"output_tokens":0,"cost_micros":0,"clients":0,"pending_approvals":0,"queued_prompts":0,"running_jobs":0,"archived":false,"last_prompt":"hello"}"#);
     }
 }

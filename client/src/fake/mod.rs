@@ -96,6 +96,14 @@ impl Play {
 
     /// Adds an event with the next seq.
     pub(crate) fn happen(&self, body: v1::event::Body) {
+        self.happen_as(v1::Event {
+            body: Some(body),
+            ..v1::Event::default()
+        });
+    }
+
+    /// Adds an event, whose seq becomes the next.
+    pub(crate) fn happen_as(&self, event: v1::Event) {
         let events = |updates: &Vec<Update>| {
             let events = updates
                 .iter()
@@ -103,11 +111,7 @@ impl Play {
             events.count() as u64
         };
         let seq = events(&self.updates.borrow()) + 1;
-        self.add(Kind::Event(v1::Event {
-            seq,
-            body: Some(body),
-            ..v1::Event::default()
-        }));
+        self.add(Kind::Event(v1::Event { seq, ..event }));
     }
 
     /// What the client told so far.

@@ -258,7 +258,16 @@ service! { ApprovalService {
         &self,
         request: Request<v1::ApprovalServiceDecideRequest>,
     ) -> Result<Response<v1::ApprovalServiceDecideResponse>, Status> {
-        self.heard(|heard| heard.decided.push(request.into_inner()));
+        let request = request.into_inner();
+        self.happen(Fact::ApprovalDecided(v1::ApprovalDecided {
+            id: request.approval,
+            answer: Some(v1::ApprovalAnswer {
+                verdict: request.verdict,
+                message: request.message.clone(),
+                ..v1::ApprovalAnswer::default()
+            }),
+        }));
+        self.heard(|heard| heard.decided.push(request));
         self.happen(Fact::TurnEnded(v1::TurnEnded {
             turn: 1,
             stop_reason: v1::StopReason::Denied.into(),

@@ -1,5 +1,5 @@
-//! What is worth telling a person who looks elsewhere: a turn's end, a question, the end of a command in
-//! the background. Pure; the words are made safe where they are written.
+//! What is worth telling a person who looks elsewhere: a turn's end or its halt, a question, the end of
+//! a command in the background. Pure; the words are made safe where they are written.
 
 use super::app::App;
 use crate::{
@@ -28,6 +28,10 @@ fn of(view: &View, change: Change) -> Option<String> {
         Change::ApprovalAsked(id) => {
             let asked = view.approval(id)?;
             Some(format!("{} asks: {}", title(view), asked.title))
+        }
+        Change::TurnSuspended(turn) => {
+            let why = view.turn(turn)?.suspended.as_deref().unwrap_or("");
+            Some(format!("{} waits: {why}", title(view)))
         }
         Change::JobEnded(seq) => match &view.mark_at(seq)?.what {
             Marked::JobEnded { job } => {

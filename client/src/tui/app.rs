@@ -15,13 +15,15 @@ use quire_proto::{
 use ratatui::layout::Rect;
 
 use super::{
-    calls::{Answer, Call, Calls, Ticket},
+    calls::{Answer, Call, Calls, Requeue, Ticket},
     card::Card,
     composer::Composer,
     draw::Panes,
     link::Link,
     page::Page,
+    queue::Queue,
     transcript::Transcript,
+    who,
 };
 use crate::view::{Change, View};
 
@@ -43,6 +45,8 @@ pub struct Setup {
     pub session: String,
     /// What this terminal is there for.
     pub role: Role,
+    /// This process: what it did itself is not told.
+    pub pid: u32,
     /// False for `NO_COLOR`.
     pub colour: bool,
 }
@@ -84,7 +88,7 @@ pub struct Met {
 }
 
 /// Something to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Ask the daemon, and feed the answer back.
     Call(Ticket, Call),
@@ -101,7 +105,7 @@ pub enum Effect {
 }
 
 /// Why the screen was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaving {
     /// The person left. The session goes on.
     Detached,
@@ -109,6 +113,10 @@ pub enum Leaving {
     TurnEnded,
     /// A signal asked for it: its number.
     Signal(i32),
+    /// The person goes on in the session of this id.
+    Switched(String),
+    /// The person wants to choose another session.
+    Choosing,
 }
 
 /// One line that stands above the composer until the next key.
@@ -132,6 +140,7 @@ pub struct App {
     pub(super) composer: Composer,
     pub(super) transcript: Transcript,
     pub(super) card: Card,
+    pub(super) queue: Queue,
     pub(super) page: Option<Page>,
     pub(super) calls: Calls,
     pub(super) note: Option<Note>,
@@ -156,6 +165,7 @@ impl App {
             composer: Composer::default(),
             transcript: Transcript::default(),
             card: Card::default(),
+            queue: Queue::default(),
             page: None,
             calls: Calls::default(),
             note: None,
@@ -178,10 +188,33 @@ impl App {
         &self.view
     }
 
-    /// Gives the session's picture away, at the end.
+    /// Gives the session's picture away, at the end, and the texts that have not arrived.
     #[must_use]
-    pub fn into_view(self) -> View {
-        self.view
+    pub fn into_parts(mut self) -> (View, Vec<String>) {
+        let unsent = self.calls.unsent();
+        (self.view, unsent)
+    }
+
+    /// Takes what is being written out.
+    pub fn take_written(&mut self) -> String {
+        self.composer.take()
+    }
+
+    /// Shows what went wrong elsewhere.
+    pub fn fail(&mut self, why: String) {
+        self.note = Some(Note::Failed(why));
+    }
+
+    /// True while a daemon is there to answer.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        matches!(self.link, Link::Live { .. })
+    }
+
+    /// True while something that was said, answered or asked for is on its way.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.calls.are_sent()
     }
 
     /// Takes what happened at `now_ms` (milliseconds since the Unix epoch) and says what to do.
@@ -239,11 +272,11 @@ impl App {
         self.card.fit(panes.card.height.into());
         self.composer.set_width(panes.text_width());
         if let Some(page) = &mut self.page {
-            page.prepare(&self.view, panes.page);
+            page.prepare(&self.view, self.setup.pid, panes.page);
         }
         let (width, height) = (panes.transcript.width, panes.transcript.height);
         self.transcript
-            .prepare(&self.view, width.into(), height.into());
+            .prepare(&self.view, self.setup.pid, width.into(), height.into());
     }
 
     pub(super) fn call(&mut self, call: Call) -> Vec<Effect> {
@@ -259,12 +292,21 @@ impl App {
 
     fn update(&mut self, update: &v1::SessionServiceWatchResponse) -> Vec<Effect> {
         self.hear();
+        let heard = match &update.update {
+            Some(Update::Event(event)) => self.overheard(event),
+            _ => None,
+        };
+        let is_told = heard.is_some();
+        if let Some(line) = heard {
+            self.note = Some(Note::Said(line));
+        }
         let changes = self.view.apply(update);
         for change in &changes {
             self.transcript.changed(&self.view, *change);
             self.learn(*change);
         }
         self.calls.settle(&self.view);
+        self.meet_queue(is_told);
         self.meet_card();
         let alert = self.alert(&changes).map(Effect::Notify);
         let mut effects: Vec<Effect> = alert.into_iter().collect();
@@ -309,27 +351,6 @@ impl App {
         }
     }
 
-    /// Says who answered the approval that was on the card, if it wasn't us.
-    fn tell_who_decided(&mut self, id: ApprovalId) {
-        let answer = self
-            .view
-            .approval(id)
-            .and_then(|approval| approval.answer.as_ref());
-        let by = answer.and_then(|answer| answer.by.as_ref());
-        let Some((answer, by)) = answer.zip(by) else {
-            return;
-        };
-        let mine = matches!(&self.link, Link::Live { me, .. } if *me == by.id);
-        if !mine && self.view.is_synced() {
-            let who = format!("{} (process {})", by.name, by.pid);
-            let what = match answer.verdict() {
-                v1::ApprovalVerdict::Deny => "denied it",
-                _ => "approved it",
-            };
-            self.note = Some(Note::Said(format!("{who} {what}")));
-        }
-    }
-
     fn is_over(&self, changes: &[Change]) -> bool {
         let told = |change: &Change| matches!(change, Change::TurnEnded(_) | Change::Synced);
         let ended = self.view.turns().any(|(_, turn)| turn.ended.is_some());
@@ -340,10 +361,11 @@ impl App {
     fn answered(&mut self, ticket: Ticket, answer: Answer) -> Vec<Effect> {
         match answer {
             Answer::Done { seq } => self.calls.done(ticket, seq),
-            Answer::TooLate(why) => {
-                self.note = Some(Note::Said(why));
-                self.take_back(ticket);
+            Answer::Forked { session } => {
+                self.calls.done(ticket, 0);
+                return vec![Effect::Leave(Leaving::Switched(session))];
             }
+            Answer::TooLate(why) => self.come_too_late(ticket, why),
             Answer::Refused(why) => {
                 self.note = Some(Note::Failed(why));
                 self.take_back(ticket);
@@ -354,11 +376,35 @@ impl App {
         vec![]
     }
 
-    fn take_back(&mut self, ticket: Ticket) {
-        let call = self.calls.refused(ticket);
-        if let Some(Call::Prompt { text, .. }) = call {
-            self.composer.give_back(&text);
+    /// Someone was quicker, or the turn has ended: nothing went wrong.
+    fn come_too_late(&mut self, ticket: Ticket, why: String) {
+        let line = match self.take_back(ticket) {
+            // The same line as everyone else is shown.
+            Some(Call::Decide { approval, .. }) => {
+                let approval = self.view.approval(approval);
+                approval.and_then(who::answered).unwrap_or(why)
+            }
+            Some(Call::Requeue {
+                change: Requeue::Rewrite(_),
+                ..
+            }) => "the prompt was taken before that: Enter sends what you wrote as another".into(),
+            _ => why,
+        };
+        self.note = Some(Note::Said(line));
+    }
+
+    /// Takes a call back that was not accepted, and what was written for it.
+    fn take_back(&mut self, ticket: Ticket) -> Option<Call> {
+        let call = self.calls.refused(ticket)?;
+        match &call {
+            Call::Prompt { text, .. } => self.keep_text(text),
+            Call::Requeue {
+                change: Requeue::Rewrite(prompt),
+                ..
+            } => self.keep_text(&prompt.text),
+            _ => {}
         }
+        Some(call)
     }
 
     /// Shows the card of the oldest approval that waits, or none.

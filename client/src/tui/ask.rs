@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::timeout};
 use tonic::{Code, Status};
 
 use super::{
-    calls::{Answer, Call},
+    calls::{Answer, Call, Requeue},
     command::Setting,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) async fn ask(
     loop {
         let connection = line.borrow_and_update().clone();
         let status = match once(&connection, &subject, &request_id, &call).await {
-            Ok(seq) => return Answer::Done { seq },
+            Ok(answer) => return answer,
             Err(status) => status,
         };
         let found =
@@ -56,24 +56,26 @@ fn refusal(call: &Call, status: Status) -> Answer {
     );
     let why = Failure::from(status).to_string();
     match call {
-        Call::Interrupt { .. } | Call::Decide { .. } if passed => Answer::TooLate(why),
+        Call::Interrupt { .. } | Call::Decide { .. } | Call::Requeue { .. } if passed => {
+            Answer::TooLate(why)
+        }
         _ => Answer::Refused(why),
     }
 }
 
-/// Seq from which on the answer shows in the log; 0 when the daemon does not name it.
 async fn once(
     connection: &Connection,
     subject: &Subject,
     request_id: &str,
     call: &Call,
-) -> Result<u64, Status> {
+) -> Result<Answer, Status> {
     let (request_id, session) = (request_id.to_owned(), subject.session.clone());
     match call {
         Call::Prompt { text, mode } => {
             let request = prompt(request_id, session, text, *mode);
             let answer = connection.turns().prompt(request).await?;
-            return Ok(answer.into_inner().seq);
+            let seq = answer.into_inner().seq;
+            return Ok(Answer::Done { seq });
         }
         Call::Interrupt { turn } => {
             let request = v1::TurnServiceInterruptRequest {
@@ -102,6 +104,22 @@ async fn once(
             let request = update(request_id, session, setting);
             connection.sessions().update(request).await?;
         }
+        Call::Requeue { queued, change } => {
+            let queued = queued.clone();
+            requeue(connection, (request_id, session), queued, change).await?;
+        }
+        Call::Fork { title } => {
+            let request = v1::SessionServiceForkRequest {
+                request_id,
+                session,
+                at_seq: 0,
+                world: None,
+                title: title.clone(),
+            };
+            let forked = connection.sessions().fork(request).await?.into_inner();
+            let session = forked.session.unwrap_or_default().id;
+            return Ok(Answer::Forked { session });
+        }
         Call::LendWorld => {
             if let Some(world) = &subject.world {
                 let request = world::lending(&session, world.clone());
@@ -113,7 +131,35 @@ async fn once(
             connection.sessions().update(request).await?;
         }
     }
-    Ok(0)
+    Ok(Answer::Done { seq: 0 })
+}
+
+async fn requeue(
+    connection: &Connection,
+    (request_id, session): (String, String),
+    prompt_request_id: String,
+    change: &Requeue,
+) -> Result<(), Status> {
+    let (prompt, before) = match change {
+        Requeue::Rewrite(prompt) => (Some(prompt.clone()), None),
+        Requeue::Before(other) => (None, Some(other.clone())),
+        Requeue::Remove => {
+            let request = v1::TurnServiceRemoveQueuedRequest {
+                request_id,
+                session,
+                prompt_request_id,
+            };
+            return connection.turns().remove_queued(request).await.map(drop);
+        }
+    };
+    let request = v1::TurnServiceChangeQueuedRequest {
+        request_id,
+        session,
+        prompt_request_id,
+        prompt,
+        before,
+    };
+    connection.turns().change_queued(request).await.map(drop)
 }
 
 fn prompt(

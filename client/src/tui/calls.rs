@@ -2,14 +2,14 @@
 
 use quire_proto::{
     id::ApprovalId,
-    v1::{ApprovalVerdict, PromptMode},
+    v1::{ApprovalVerdict, PromptItem, PromptMode},
 };
 
 use super::command::Setting;
 use crate::view::View;
 
 /// Something to ask of the daemon. Safe to repeat with the same request id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Call {
     /// Says something to the agent.
     Prompt {
@@ -34,10 +34,33 @@ pub enum Call {
     },
     /// Changes the session.
     Set(Setting),
+    /// Changes the queue.
+    Requeue {
+        /// The request id the prompt was sent with.
+        queued: String,
+        /// What becomes of it.
+        change: Requeue,
+    },
+    /// Copies the session as it is now into a new one, of this title unless it is empty.
+    Fork {
+        /// Its title.
+        title: String,
+    },
     /// Gives the session what it lacks of this client's environment: keys live in a daemon's memory only.
     LendWorld,
     /// Sends a suspended turn on, with what it may lack of this client's environment.
     SendOn,
+}
+
+/// What becomes of a prompt in the queue.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Requeue {
+    /// It says this from now on.
+    Rewrite(PromptItem),
+    /// It stands before the one of this request id; at the end when empty.
+    Before(String),
+    /// It is taken out.
+    Remove,
 }
 
 /// Tells one call from another.
@@ -51,6 +74,11 @@ pub enum Answer {
     Done {
         /// Seq of the event.
         seq: u64,
+    },
+    /// The session was copied into this one.
+    Forked {
+        /// Its id.
+        session: String,
     },
     /// The moment has passed: someone was quicker, or the turn has ended. One sentence.
     TooLate(String),
@@ -115,6 +143,26 @@ impl Calls {
             Call::Prompt { text, .. } => Some(text.as_str()),
             _ => None,
         })
+    }
+
+    /// True while one is on its way that whoever leaves wants to arrive.
+    pub(super) fn are_sent(&self) -> bool {
+        let mut open = self.open.iter().filter(|open| open.done.is_none());
+        open.any(|open| !matches!(open.call, Call::Interrupt { .. } | Call::Fork { .. }))
+    }
+
+    /// Texts of which nobody knows yet whether they have arrived, taken out.
+    pub(super) fn unsent(&mut self) -> Vec<String> {
+        let open = self.open.drain(..).filter(|open| open.done.is_none());
+        let texts = open.filter_map(|open| match open.call {
+            Call::Prompt { text, .. } => Some(text),
+            Call::Requeue {
+                change: Requeue::Rewrite(prompt),
+                ..
+            } => Some(prompt.text),
+            _ => None,
+        });
+        texts.collect()
     }
 
     /// True while an interrupt is under way: tools are being ended.

@@ -117,6 +117,16 @@ impl Card {
         self.draft.take().unwrap_or_default()
     }
 
+    /// Adds a text to what was being written before the word.
+    pub(super) fn keep(&mut self, text: &str) {
+        if let Some(draft) = self.draft.as_mut().filter(|_| !text.is_empty()) {
+            if !draft.is_empty() {
+                draft.insert(0, '\n');
+            }
+            draft.insert_str(0, text);
+        }
+    }
+
     /// True when it does not fit, and so scrolls.
     pub(super) fn is_taller(&self) -> bool {
         self.body.len() > self.room
@@ -210,6 +220,7 @@ fn body(approval: &v1::Approval, width: usize) -> Vec<Line<'static>> {
     let look = Look {
         width,
         unfolded: true,
+        ..Look::default()
     };
     rows.extend(cell::changes(&approval.files, look, Care::Exact));
     rows.push(Line::default());
@@ -256,7 +267,7 @@ fn not_here(mode: Mode) -> Line<'static> {
             let text = format!("no, and this word to the model ({back} goes back):");
             Line::styled(text, theme::WARN)
         }
-        Mode::Compose | Mode::Card | Mode::Page => {
+        Mode::Compose | Mode::Edit | Mode::Queue | Mode::Card | Mode::Page => {
             let key = key_of(Mode::Compose, Action::Focus);
             Line::styled(format!("{key} to answer"), theme::WARN)
         }

@@ -29,6 +29,14 @@ pub(super) enum Command {
     Diff,
     /// Changes the session.
     Set(Setting),
+    /// Shows who is attached.
+    Who,
+    /// Gives the keyboard to the queue.
+    Queue,
+    /// Goes on in a copy of the session, of this title unless it is empty.
+    Fork(String),
+    /// Chooses another session.
+    Sessions,
 }
 
 /// One row of the table.
@@ -50,7 +58,13 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry { name: "model", argument: "PROVIDER/MODEL", help: "the model of the next request", read: model },
     Entry { name: "sandbox", argument: "MODE", help: "read-only, workspace-write or full-access", read: sandbox },
     Entry { name: "approve", argument: "POLICY", help: "untrusted, on-request or never", read: approve },
+    Entry { name: "who", argument: "", help: "who else is attached", read: |_| Ok(Command::Who) },
+    Entry { name: "queue", argument: "", help: "go to the queue: edit, move, take out", read: |_| Ok(Command::Queue) },
+    Entry { name: "sessions", argument: "", help: "choose another session; this one goes on", read: |_| Ok(Command::Sessions) },
+    Entry { name: "fork", argument: "[TITLE]", help: "go on in a copy of this session", read: |title| Ok(Command::Fork(title.to_owned())) },
+    Entry { name: "title", argument: "TITLE", help: "a title for this session; so does `/rename`", read: rename },
     Entry { name: "rename", argument: "TITLE", help: "a title for this session", read: rename },
+    Entry { name: "detach", argument: "", help: "leave; the turn goes on; so does `/quit`", read: |_| Ok(Command::Quit) },
     Entry { name: "quit", argument: "", help: "leave; the turn goes on", read: |_| Ok(Command::Quit) },
 ];
 
@@ -152,6 +166,10 @@ mod tests {
                 "/rename a new title",
                 set(Setting::Title("a new title".into())),
             ),
+            ("/title other", set(Setting::Title("other".into()))),
+            ("/detach", Some(Ok(Command::Quit))),
+            ("/fork", Some(Ok(Command::Fork(String::new())))),
+            ("/fork a try", Some(Ok(Command::Fork("a try".into())))),
             ("fix /help", None),
             (" /help", None),
             ("/etc/hosts is wrong", None),

@@ -9,10 +9,13 @@ use ratatui::{
     widgets::{Block, BorderType, Clear, Paragraph},
 };
 
+use quire_proto::{id::ApprovalId, v1};
+
 use super::{
     app::App,
     card,
     keys::{Action, Mode, Scroll, key_of},
+    queue::{self, Step},
     status,
     text::{
         amount,
@@ -65,7 +68,7 @@ impl Panes {
         };
         let hides_composer = app.mode() == Mode::Card;
         let written = match app.mode() {
-            Mode::Observe => 1,
+            Mode::Observe | Mode::Queue => 1,
             _ => app.composer.rows(text_width(area)).text.len(),
         };
         let composer = written.clamp(1, (height / 3).max(1));
@@ -74,7 +77,7 @@ impl Panes {
         let rule = take(usize::from(!hides_composer));
         let note = take(status::note(app, width).len());
         let card = take(app.card.height().min(height * 3 / 4));
-        let waiting = take(status::waiting(app, width).len());
+        let waiting = take(queue::rows(app, width).len());
         // The blank row parts the transcript from what stands below it, even in silence.
         let live = take(2);
         let page = Rect {
@@ -117,7 +120,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
             panes.live,
             vec![Line::default(), status::live(app, width)],
         );
-        show(frame, panes.waiting, status::waiting(app, width));
+        show(frame, panes.waiting, queue::rows(app, width));
         show(frame, panes.note, status::note(app, width));
         approval(frame, app, panes.card);
         show(frame, panes.rule, vec![status::rule(app, width)]);
@@ -190,11 +193,9 @@ fn approval(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     let Some(approval) = shown.filter(|_| pane.height > 0) else {
         return;
     };
-    let count = app.view.approvals().count();
-    let number = if count > 1 {
-        format!("({count} wait) ")
-    } else {
-        String::new()
+    let number = match app.view.approvals().count() {
+        0 | 1 => String::new(),
+        count => format!("({} of {count}) ", place_of(app, approval)),
     };
     let title = format!(" {} {number}", card::question(approval));
     let mut block = Block::bordered()
@@ -213,6 +214,12 @@ fn approval(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     frame.render_widget(Paragraph::new(Text::from(rows)), inner);
 }
 
+/// Which of those that wait it is, from 1.
+fn place_of(app: &App, approval: &v1::Approval) -> usize {
+    let before = |id: ApprovalId| id.get() < approval.id;
+    app.view.approvals().filter(|(id, _)| before(*id)).count() + 1
+}
+
 fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     if pane.height == 0 {
         return;
@@ -223,6 +230,9 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
         let text = format!("you only watch this session · {leave} leaves · {help} shows all keys");
         let text = format!("  {}", cut(&text, text_width(pane)));
         return show(frame, pane, vec![Line::styled(text, theme::DIM)]);
+    }
+    if app.mode() == Mode::Queue {
+        return show(frame, pane, vec![queue_hints(text_width(pane))]);
     }
     let rows = app.composer.rows(text_width(pane));
     let (row, column) = rows.cursor;
@@ -248,9 +258,23 @@ fn composer(frame: &mut Frame<'_>, app: &App, pane: Rect) {
     frame.set_cursor_position(Position::new(x, y));
 }
 
+/// What the keys do while they are among the queued prompts.
+fn queue_hints(width: usize) -> Line<'static> {
+    let key = |action| key_of(Mode::Queue, action);
+    let text = format!(
+        "{} edits · {} takes out · {} moves up · {} back",
+        key(Action::EditQueued),
+        key(Action::DropQueued),
+        key(Action::Shift(Step::Sooner)),
+        key(Action::Back),
+    );
+    Line::styled(format!("  {}", cut(&text, width)), theme::DIM)
+}
+
 fn placeholder(app: &App, width: usize) -> Line<'static> {
     let text = match app.mode() {
         Mode::Word => "why not, or what to do instead",
+        Mode::Edit => "Enter changes the queued prompt, Esc leaves it, Ctrl+X takes it out",
         _ if app.is_halted() => "Enter goes on, or say what to do",
         _ if app.view.running_turn().is_some() => "Enter joins the turn, Tab queues for the next",
         _ => "Say what to do",

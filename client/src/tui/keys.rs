@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use quire_proto::v1::ApprovalVerdict;
 
-use super::composer::Edit;
+use super::{composer::Edit, queue::Step};
 
 /// What has the keyboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub(super) enum Mode {
     Word,
     /// A page over the transcript: help, or the session's changes.
     Page,
+    /// The composer, for the text of a queued prompt.
+    Edit,
+    /// The queued prompts.
+    Queue,
     /// Nothing: this terminal only watches.
     Observe,
 }
@@ -40,6 +44,10 @@ pub(super) enum When {
     RunningWritten,
     /// An approval waits while something is written.
     Asked,
+    /// A prompt is queued.
+    Queued,
+    /// A prompt is queued and nothing is written.
+    QueuedEmpty,
     /// Nothing is written, and nothing goes on by itself: the turn is suspended, or the daemon given up.
     Halted,
 }
@@ -83,6 +91,20 @@ pub(super) enum Action {
     Back,
     /// Gives the keyboard to the card.
     Focus,
+    /// Gives the keyboard to the queue.
+    OpenQueue,
+    /// Moves the keyboard among the queued prompts.
+    Pick(Step),
+    /// Moves the queued prompt under the keyboard.
+    Shift(Step),
+    /// Takes the queued prompt under the keyboard into the composer.
+    EditQueued,
+    /// Takes the newest queued prompt into the composer.
+    EditNewest,
+    /// Changes the queued prompt to what is written.
+    SaveQueued,
+    /// Takes a prompt out of the queue.
+    DropQueued,
 }
 
 /// How far to scroll.
@@ -134,7 +156,9 @@ const fn row(
 }
 
 const COMPOSE: &[Mode] = &[Mode::Compose];
-const WRITE: &[Mode] = &[Mode::Compose, Mode::Word];
+const WRITE: &[Mode] = &[Mode::Compose, Mode::Word, Mode::Edit];
+const EDIT: &[Mode] = &[Mode::Edit];
+const QUEUE: &[Mode] = &[Mode::Queue];
 const CARD: &[Mode] = &[Mode::Card];
 const WORD: &[Mode] = &[Mode::Word];
 const PAGE: &[Mode] = &[Mode::Page];
@@ -145,14 +169,17 @@ const ALL: &[Mode] = &[
     Mode::Card,
     Mode::Word,
     Mode::Page,
+    Mode::Edit,
+    Mode::Queue,
     Mode::Observe,
 ];
 
 use Action::{
-    Back, Clear, Decide, Detach, Focus, GoOn, Help, Interrupt, Leave, Queue, Redraw, SendWord,
-    Submit, Suspend, Unfold, Word,
+    Back, Clear, Decide, Detach, DropQueued, EditNewest, EditQueued, Focus, GoOn, Help, Interrupt,
+    Leave, OpenQueue, Pick, Queue, Redraw, SaveQueued, SendWord, Shift, Submit, Suspend, Unfold,
+    Word,
 };
-use When::{Always, Asked, Empty, Halted, Running, RunningWritten, Written};
+use When::{Always, Asked, Empty, Halted, Queued, QueuedEmpty, Running, RunningWritten, Written};
 
 /// The table. The first row that fits a key and the moment wins.
 #[rustfmt::skip]
@@ -163,13 +190,16 @@ pub(super) const KEYS: &[Binding] = &[
     row(&["Tab"], COMPOSE, RunningWritten, Queue, "while a turn runs: queue for the next turn"),
     row(&["Alt+Enter", "Ctrl+J", "Shift+Enter"], WRITE, Always, Action::Edit(Edit::Newline), "new line; so does Enter after a `\\`"),
     row(&["Esc"], COMPOSE, Running, Interrupt, "interrupt the turn"),
+    row(&["Up", "Alt+Up"], COMPOSE, QueuedEmpty, EditNewest, "nothing written: edit the newest queued prompt"),
+    row(&["Ctrl+Q"], COMPOSE, Queued, OpenQueue, "go to the queue: edit, move, take out"),
     row(&["Up"], WRITE, Always, Action::Edit(Edit::Up), "row up; from the first: older prompt"),
     row(&["Down"], WRITE, Always, Action::Edit(Edit::Down), "row down; from the last: newer prompt"),
     row(&["Ctrl+C"], WRITE, Written, Clear, "clear what is written"),
     row(&["Ctrl+C"], ALL, Always, Leave, "twice: leave; the turn goes on"),
     row(&["Ctrl+D"], COMPOSE, Empty, Detach, "leave; the turn goes on"),
-    row(&["?"], COMPOSE, Empty, Help, "this help"),
-    row(&["?"], OBSERVE, Always, Help, "this help"),
+    row(&["?", "F1"], COMPOSE, Empty, Help, "this help"),
+    row(&["F1"], &[Mode::Compose, Mode::Card, Mode::Edit, Mode::Queue], Always, Help, "this help"),
+    row(&["?", "F1"], OBSERVE, Always, Help, "this help"),
 
     row(&["y"], CARD, Always, Decide(ApprovalVerdict::Once), "yes, once"),
     row(&["a"], CARD, Always, Decide(ApprovalVerdict::Session), "yes, for this session"),
@@ -181,7 +211,18 @@ pub(super) const KEYS: &[Binding] = &[
     row(&["Enter"], WORD, Always, SendWord, "send the no and its word"),
     row(&["Esc"], WORD, Always, Back, "back to the card"),
 
-    row(&["q", "Esc", "?"], PAGE, Always, Back, "close the page"),
+    row(&["Up", "k"], QUEUE, Always, Pick(Step::Sooner), "to the prompt before"),
+    row(&["Down", "j"], QUEUE, Always, Pick(Step::Later), "to the prompt after"),
+    row(&["Shift+Up", "Alt+Up", "K"], QUEUE, Always, Shift(Step::Sooner), "move the prompt up"),
+    row(&["Shift+Down", "Alt+Down", "J"], QUEUE, Always, Shift(Step::Later), "move the prompt down"),
+    row(&["Enter", "e"], QUEUE, Always, EditQueued, "edit the prompt"),
+    row(&["d", "Delete", "Backspace"], QUEUE, Always, DropQueued, "take the prompt out"),
+    row(&["Esc", "q", "Ctrl+Q"], QUEUE, Always, Back, "back to what is written"),
+    row(&["Enter"], EDIT, Always, SaveQueued, "the queued prompt says what is written"),
+    row(&["Esc"], EDIT, Always, Back, "leave the queued prompt as it was"),
+    row(&["Ctrl+X"], EDIT, Always, DropQueued, "take the prompt out of the queue"),
+
+    row(&["q", "Esc", "?", "F1"], PAGE, Always, Back, "close the page"),
     row(&["q", "Ctrl+D"], OBSERVE, Always, Detach, "leave; the turn goes on"),
 
     row(&["PageUp"], ALL, Always, Action::Scroll(Scroll::PageUp), "scroll up"),
@@ -223,6 +264,8 @@ pub(super) struct Moment {
     pub(super) asked: bool,
     /// Nothing goes on by itself.
     pub(super) halted: bool,
+    /// A prompt is queued.
+    pub(super) queued: bool,
 }
 
 impl When {
@@ -234,6 +277,8 @@ impl When {
             Self::Running => moment.running,
             Self::RunningWritten => moment.running && moment.written,
             Self::Asked => moment.asked,
+            Self::Queued => moment.queued,
+            Self::QueuedEmpty => moment.queued && !moment.written,
             Self::Halted => moment.halted && !moment.written,
         }
     }
@@ -327,6 +372,7 @@ fn code(name: &str) -> Option<KeyCode> {
         "PageDown" => KeyCode::PageDown,
         "Backspace" => KeyCode::Backspace,
         "Delete" => KeyCode::Delete,
+        "F1" => KeyCode::F(1),
         _ => {
             let mut chars = name.chars();
             let only = chars.next().filter(|_| chars.next().is_none())?;
@@ -347,6 +393,7 @@ mod tests {
             running: false,
             asked: false,
             halted: false,
+            queued: false,
         }
     }
 
@@ -371,12 +418,13 @@ mod tests {
 
     fn moments(modes: &'static [Mode]) -> impl Iterator<Item = Moment> {
         modes.iter().flat_map(|mode| {
-            (0..16).map(|bits| Moment {
+            (0..32).map(|bits| Moment {
                 mode: *mode,
                 written: bits & 1 != 0,
                 running: bits & 2 != 0,
                 asked: bits & 4 != 0,
                 halted: bits & 8 != 0,
+                queued: bits & 16 != 0,
             })
         })
     }
@@ -408,6 +456,14 @@ mod tests {
             written: true,
             ..halted
         };
+        let queued = Moment {
+            queued: true,
+            ..idle
+        };
+        let queued_written = Moment {
+            written: true,
+            ..queued
+        };
         let card = moment(Mode::Card);
         let table = [
             (idle, "Enter", Some(Submit)),
@@ -429,6 +485,18 @@ mod tests {
             (idle, "Ctrl+D", Some(Detach)),
             (written, "Ctrl+D", Some(Action::Edit(Edit::Delete))),
             (idle, "y", None),
+            (queued, "Up", Some(EditNewest)),
+            (queued, "Alt+Up", Some(EditNewest)),
+            (queued, "Ctrl+Q", Some(OpenQueue)),
+            (queued_written, "Up", Some(Action::Edit(Edit::Up))),
+            (queued_written, "Ctrl+Q", Some(OpenQueue)),
+            (idle, "Ctrl+Q", None),
+            (moment(Mode::Edit), "Enter", Some(SaveQueued)),
+            (moment(Mode::Edit), "Esc", Some(Back)),
+            (moment(Mode::Edit), "Tab", None),
+            (moment(Mode::Queue), "Shift+Up", Some(Shift(Step::Sooner))),
+            (moment(Mode::Queue), "K", Some(Shift(Step::Sooner))),
+            (moment(Mode::Queue), "Esc", Some(Back)),
             (card, "y", Some(Decide(ApprovalVerdict::Once))),
             (card, "a", Some(Decide(ApprovalVerdict::Session))),
             (card, "A", Some(Decide(ApprovalVerdict::Rule))),

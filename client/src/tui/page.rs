@@ -11,10 +11,10 @@ use super::{
     command::COMMANDS,
     keys::{Action, Binding, KEYS, Mode, Scroll},
     text::{
-        safe::Care,
+        safe::{self, Care},
         wrap::{Break, Indent, wrap},
     },
-    theme,
+    theme, who,
 };
 use crate::view::View;
 
@@ -25,6 +25,8 @@ pub(super) enum Topic {
     Help,
     /// What the session changed, in order.
     Changes,
+    /// Who is attached.
+    Who,
 }
 
 /// A page and where the reader is on it.
@@ -54,11 +56,12 @@ impl Page {
         match self.topic {
             Topic::Help => "Keys and commands",
             Topic::Changes => "Changes of this session",
+            Topic::Who => "Who is attached",
         }
     }
 
     /// Lays it out within this frame. It shows what was known when it was opened.
-    pub(super) fn prepare(&mut self, view: &View, frame: Rect) {
+    pub(super) fn prepare(&mut self, view: &View, me: u32, frame: Rect) {
         self.height = frame.height.saturating_sub(2).into();
         if self.width != frame.width {
             self.width = frame.width;
@@ -66,6 +69,7 @@ impl Page {
             self.rows = match self.topic {
                 Topic::Help => help(width),
                 Topic::Changes => changes(view, width),
+                Topic::Who => clients(view, me, width),
             };
         }
         self.clamp();
@@ -105,7 +109,7 @@ impl Page {
 type Belongs = fn(&Binding) -> bool;
 
 /// The chapters of the help: a title, and which rows of the table belong to it.
-const CHAPTERS: [(&str, Belongs); 5] = [
+const CHAPTERS: [(&str, Belongs); 6] = [
     ("Talking to the agent", |row| {
         row.modes.contains(&Mode::Compose) && !everywhere(row) && !edits(row)
     }),
@@ -113,9 +117,19 @@ const CHAPTERS: [(&str, Belongs); 5] = [
         !row.modes.contains(&Mode::Compose)
             && (row.modes.contains(&Mode::Card) || row.modes.contains(&Mode::Word))
     }),
+    ("In the queue", |row| {
+        let queue = row.modes.contains(&Mode::Queue) || row.modes.contains(&Mode::Edit);
+        queue && !row.modes.contains(&Mode::Compose)
+    }),
     ("Everywhere", everywhere),
     ("On a page, or when only watching", |row| {
-        let written = [Mode::Compose, Mode::Card, Mode::Word];
+        let written = [
+            Mode::Compose,
+            Mode::Card,
+            Mode::Word,
+            Mode::Edit,
+            Mode::Queue,
+        ];
         !written.iter().any(|mode| row.modes.contains(mode))
     }),
     ("Writing", edits),
@@ -163,6 +177,7 @@ fn changes(view: &View, width: usize) -> Vec<Line<'static>> {
     let look = Look {
         width,
         unfolded: true,
+        ..Look::default()
     };
     let mut rows = Vec::new();
     for (_, item) in view.items() {
@@ -175,4 +190,21 @@ fn changes(view: &View, width: usize) -> Vec<Line<'static>> {
         rows.push(Line::styled("no file has been changed", theme::DIM));
     }
     rows
+}
+
+fn clients(view: &View, me: u32, width: usize) -> Vec<Line<'static>> {
+    let rows = view.clients().iter().map(|client| {
+        let what = match () {
+            () if client.pid == me => "this terminal",
+            () if client.observer => "only watches",
+            () => "",
+        };
+        let name = safe::line(&who::name(client), Care::Prose).into_owned();
+        let row = [
+            Span::raw(name),
+            Span::styled(format!("  {what}"), theme::DIM),
+        ];
+        wrap(&row, width, Break::Words, &Indent::blank(2))
+    });
+    rows.flatten().collect()
 }

@@ -20,6 +20,8 @@ impl App {
             () if self.setup.role != Role::Work => Mode::Observe,
             () if self.card.wants_word() => Mode::Word,
             () if self.card.has_focus() => Mode::Card,
+            () if self.queue.is_in_hand() => Mode::Queue,
+            () if self.queue.edits() => Mode::Edit,
             () => Mode::Compose,
         }
     }
@@ -42,7 +44,11 @@ impl App {
     pub(super) fn paste(&mut self, text: &str) -> Vec<Effect> {
         self.note = None;
         match self.mode() {
-            Mode::Compose | Mode::Word => self.composer.insert(text),
+            Mode::Compose | Mode::Word | Mode::Edit => self.composer.insert(text),
+            Mode::Queue => {
+                self.leave_queue();
+                self.composer.insert(text);
+            }
             // A paste must never answer an approval; it is kept for when the card is gone.
             Mode::Card => {
                 self.composer.insert(text);
@@ -60,6 +66,7 @@ impl App {
             running: self.view.running_turn().is_some(),
             asked: self.asked().is_some(),
             halted: self.is_halted(),
+            queued: !self.view.queue().is_empty(),
         }
     }
 
@@ -83,6 +90,13 @@ impl App {
             Action::SendWord => return self.decide(ApprovalVerdict::Deny),
             Action::Back => self.back(),
             Action::Focus => self.card.take_focus(),
+            Action::OpenQueue => self.open_queue(),
+            Action::Pick(step) => self.pick(step),
+            Action::Shift(step) => return self.shift(step),
+            Action::EditQueued => self.edit_picked(),
+            Action::EditNewest => self.edit_newest(),
+            Action::SaveQueued => return self.save_queued(),
+            Action::DropQueued => return self.drop_queued(),
         }
         vec![]
     }
@@ -91,7 +105,7 @@ impl App {
         let plain = !key
             .modifiers
             .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-        let writes = matches!(self.mode(), Mode::Compose | Mode::Word);
+        let writes = matches!(self.mode(), Mode::Compose | Mode::Word | Mode::Edit);
         if let (KeyCode::Char(c), true, true) = (key.code, plain, writes) {
             self.composer.insert(c.encode_utf8(&mut [0; 4]));
         }
@@ -136,6 +150,10 @@ impl App {
             Command::Diff => self.page = Some(Page::new(Topic::Changes)),
             Command::Quit => return vec![Effect::Leave(Leaving::Detached)],
             Command::Set(setting) => return self.call(Call::Set(setting)),
+            Command::Who => self.page = Some(Page::new(Topic::Who)),
+            Command::Queue => self.open_queue(),
+            Command::Fork(title) => return self.call(Call::Fork { title }),
+            Command::Sessions => return vec![Effect::Leave(Leaving::Choosing)],
         }
         vec![]
     }
@@ -195,6 +213,8 @@ impl App {
             Mode::Page => self.page = None,
             Mode::Word => self.leave_word(),
             Mode::Card => self.card.lose_focus(),
+            Mode::Queue => self.leave_queue(),
+            Mode::Edit => self.stop_edit(),
             Mode::Compose | Mode::Observe => {}
         }
     }

@@ -1,37 +1,20 @@
-//! The edge of the screen: waits for keys, updates, answers and signals, lets the [`App`] decide,
-//! and carries out what it says.
+//! The way in and out of the screen, and from one session to another.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use crossterm::event::{Event, EventStream};
-use futures_util::StreamExt as _;
-use quire_proto::v1::{ClientWorld, PromptMode, SessionServiceCreateRequest};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use quire_proto::v1::{ClientWorld, SessionServiceCreateRequest};
 
 use super::{
-    app::{App, Effect, Input, Leaving, Met, Role, Setup},
-    ask::{Subject, ask},
-    calls::{Answer, Ticket},
-    feed::{Feed, News, Source},
-    notify::Notifier,
-    terminal::{Screen, require_terminal},
+    app::{Leaving, Role, Setup},
+    console::Console,
+    picker::{self, Wishes},
+    stage::Stage,
+    terminal::require_terminal,
 };
 use crate::{
-    connect::{Connection, Introduction},
-    failure::{Exit, Failure},
+    connect::{Connection, Host, Introduction},
+    failure::Failure,
     link::Link,
     view::View,
 };
-
-/// Least time between two pictures while text streams in.
-const FRAME: Duration = Duration::from_millis(33);
-/// Least time between two pictures while someone types.
-const KEY_FRAME: Duration = Duration::from_millis(8);
 
 /// What the screen is given to work with.
 #[derive(Clone, Debug)]
@@ -47,12 +30,14 @@ pub struct Surroundings {
 /// How the screen was left, and what it showed.
 #[derive(Debug)]
 pub struct Left {
-    /// Id of the session.
+    /// Id of the session that was shown last.
     pub session: String,
     /// Why.
     pub why: Leaving,
     /// The session as last seen.
     pub view: View,
+    /// What was said and, as far as anyone knows, never arrived.
+    pub unsent: Vec<String>,
 }
 
 /// Who the screen says it is, when the connection is made.
@@ -69,8 +54,9 @@ pub fn introduction(role: Role) -> Introduction {
 ///
 /// # Errors
 ///
-/// [`Exit::Usage`] without a terminal, before anything is made; whatever `create` is refused for;
-/// [`Exit::Failed`] when the terminal breaks or the session is deleted.
+/// [`Exit::Usage`](crate::failure::Exit::Usage) without a terminal, before anything is made; whatever
+/// `create` is refused for; [`Exit::Failed`](crate::failure::Exit::Failed) when the terminal breaks or the
+/// session is deleted.
 pub async fn start(
     mut surroundings: Surroundings,
     create: SessionServiceCreateRequest,
@@ -82,12 +68,13 @@ pub async fn start(
         .call(async |connection| connection.sessions().create(create.clone()).await)
         .await?;
     let session = answer.into_inner().session.unwrap_or_default();
-    let setup = Setup {
-        session: session.id,
-        role: Role::Work,
-        colour: surroundings.colour,
-    };
-    Stage::open(surroundings, setup).await?.play(prompt).await
+    let mut walk = Walk::new(surroundings, Role::Work);
+    let mut stage = walk.enter(session.id.clone()).await?;
+    if let Some(prompt) = prompt {
+        stage.say(prompt);
+    }
+    let console = Console::open()?;
+    walk.on(console, session.id, stage).await
 }
 
 /// Shows a session, living or past, until the person leaves. `session` is its whole id.
@@ -101,12 +88,30 @@ pub async fn attach(
     role: Role,
 ) -> Result<Left, Failure> {
     require_terminal()?;
-    let setup = Setup {
-        session,
-        role,
-        colour: surroundings.colour,
+    let mut walk = Walk::new(surroundings, role);
+    let stage = walk.enter(session.clone()).await?;
+    let console = Console::open()?;
+    walk.on(console, session, stage).await
+}
+
+/// Lets the person choose a session, and shows it as [`attach`] does. `None` when they choose none.
+///
+/// # Errors
+///
+/// As for [`start`].
+pub async fn choose(
+    surroundings: Surroundings,
+    workspace: String,
+    role: Role,
+) -> Result<Option<Left>, Failure> {
+    require_terminal()?;
+    let mut walk = Walk::new(surroundings, role);
+    let mut console = Console::open()?;
+    let Some(session) = walk.pick(&mut console, workspace, None).await? else {
+        return Ok(None);
     };
-    Stage::open(surroundings, setup).await?.play(None).await
+    let stage = walk.enter(session.clone()).await?;
+    walk.on(console, session, stage).await.map(Some)
 }
 
 /// Shows a session until its turn has ended and nothing is queued, and gives back how it stands
@@ -122,254 +127,119 @@ pub async fn watch_until_done(
     attach(surroundings, session, Role::ObserveTurn).await
 }
 
-/// Everything the loop waits for and acts on.
-struct Stage {
-    app: App,
-    feed: Feed,
-    subject: Subject,
-    line: watch::Sender<Connection>,
-    answers: JoinSet<(Ticket, Answer)>,
-    notifier: Notifier,
+/// The way through sessions.
+struct Walk {
+    host: Host,
+    /// The first connection; each further session gets one of its own.
+    connection: Option<Connection>,
+    world: Option<ClientWorld>,
+    colour: bool,
+    role: Role,
 }
 
-/// What the loop does after an effect.
-enum Next {
-    GoOn,
-    Leave(Leaving),
-}
-
-impl Stage {
-    async fn open(surroundings: Surroundings, setup: Setup) -> Result<Self, Failure> {
-        let Surroundings { link, world, .. } = surroundings;
-        let connection = link.connection().clone();
-        let source = Source {
-            host: link.host().clone(),
-            who: introduction(setup.role),
-            session: setup.session.clone(),
-        };
-        let feed = Feed::open(source, &connection).await?;
-        let subject = Subject {
-            session: setup.session.clone(),
-            world,
-        };
-        let mut app = App::new(setup);
-        app.step(now_ms(), Input::LinkFound(met(&connection)));
-        let (line, _) = watch::channel(connection);
-        Ok(Self {
-            app,
-            feed,
-            subject,
-            line,
-            answers: JoinSet::new(),
-            notifier: Notifier::here(),
-        })
-    }
-
-    async fn play(mut self, prompt: Option<String>) -> Result<Left, Failure> {
-        let mut signals = Signals::listen()?;
-        let mut screen = Screen::open()?;
-        if let Some(prompt) = prompt {
-            let effects = self.app.say(prompt, PromptMode::Unspecified);
-            self.carry_out(effects, &mut screen)?;
-        }
-        let why = self.until_left(&mut screen, &mut signals).await;
-        // The terminal is given back before anything is told.
-        drop(screen);
-        Ok(Left {
-            session: self.subject.session,
-            why: why?,
-            view: self.app.into_view(),
-        })
-    }
-
-    async fn until_left(
-        &mut self,
-        screen: &mut Screen,
-        signals: &mut Signals,
-    ) -> Result<Leaving, Failure> {
-        let mut events = EventStream::new();
-        let mut pace = Pace::now();
-        loop {
-            if pace.is_due() {
-                screen.draw(&mut self.app)?;
-                pace.drawn();
-            }
-            let due = pace.due(self.app.moves_every_ms());
-            let input = tokio::select! {
-                biased;
-                number = signals.next() => return Ok(Leaving::Signal(number)),
-                event = events.next() => {
-                    let Some(Ok(event)) = event else {
-                        // The terminal is gone, as after a hang-up.
-                        return Ok(Leaving::Detached);
-                    };
-                    pace.want(KEY_FRAME);
-                    of_event(event)
-                }
-                Some(answer) = self.answers.join_next() => {
-                    pace.want(KEY_FRAME);
-                    Some(of_answer(answer)?)
-                }
-                news = self.feed.next(|| self.app.view().cursor()) => {
-                    pace.want(FRAME);
-                    Some(self.of_news(news)?)
-                }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    pace.want(Duration::ZERO);
-                    Some(Input::Tick)
-                }
-            };
-            let Some(input) = input else {
-                continue;
-            };
-            if let Input::Focus(false) = input {
-                // From now on something may have to be told.
-                self.notifier.learn();
-            }
-            let effects = self.app.step(now_ms(), input);
-            if let Next::Leave(why) = self.carry_out(effects, screen)? {
-                return Ok(why);
-            }
-        }
-    }
-
-    fn of_news(&mut self, news: News) -> Result<Input, Failure> {
-        Ok(match news {
-            News::Update(update) => Input::Update(update),
-            News::Silent(so_long) => {
-                Input::Silent(i64::try_from(so_long.as_millis()).unwrap_or(i64::MAX))
-            }
-            News::Lost => Input::LinkLost(String::new()),
-            News::GivenUp(why) => Input::LinkGivenUp(why),
-            News::Found(connection) => {
-                let met = met(&connection);
-                self.line.send_replace(*connection);
-                Input::LinkFound(met)
-            }
-            News::Over(failure) => return Err(failure),
-        })
-    }
-
-    fn carry_out(&mut self, effects: Vec<Effect>, screen: &mut Screen) -> Result<Next, Failure> {
-        for effect in effects {
-            match effect {
-                Effect::Call(ticket, call) => {
-                    let (line, subject) = (self.line.subscribe(), self.subject.clone());
-                    self.answers
-                        .spawn(async move { (ticket, ask(line, subject, call).await) });
-                }
-                Effect::Leave(why) => return Ok(Next::Leave(why)),
-                Effect::Suspend => screen.suspend()?,
-                Effect::Repaint => screen.forget()?,
-                Effect::Reconnect => self.feed.again(self.app.view().cursor()),
-                Effect::Notify(text) => screen.tell(&self.notifier.sequence(&text))?,
-            }
-        }
-        Ok(Next::GoOn)
-    }
-}
-
-fn met(connection: &Connection) -> Met {
-    Met {
-        me: connection.hello().client_id.clone(),
-        pid: connection.pid(),
-        notices: connection.notices(),
-    }
-}
-
-fn of_event(event: Event) -> Option<Input> {
-    match event {
-        Event::Key(key) => Some(Input::Key(key)),
-        Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(..) => Some(Input::Tick),
-        Event::FocusGained => Some(Input::Focus(true)),
-        Event::FocusLost => Some(Input::Focus(false)),
-        Event::Mouse(_) => None,
-    }
-}
-
-fn of_answer(answer: Result<(Ticket, Answer), tokio::task::JoinError>) -> Result<Input, Failure> {
-    match answer {
-        Ok((ticket, answer)) => Ok(Input::Answered(ticket, answer)),
-        Err(crashed) => Err(Failure::new(
-            Exit::Failed,
-            format!("the client has a bug: {crashed}"),
-        )),
-    }
-}
-
-/// When to draw: at once when nothing was drawn lately, else when the least time has passed.
-struct Pace {
-    last: Instant,
-    /// Least time since the last picture for the next one; `None` when nothing has changed.
-    wanted: Option<Duration>,
-}
-
-impl Pace {
-    fn now() -> Self {
+impl Walk {
+    fn new(surroundings: Surroundings, role: Role) -> Self {
+        let link = surroundings.link;
         Self {
-            last: Instant::now(),
-            wanted: Some(Duration::ZERO),
+            host: link.host().clone(),
+            connection: Some(link.connection().clone()),
+            world: surroundings.world,
+            colour: surroundings.colour,
+            role,
         }
     }
 
-    fn want(&mut self, after: Duration) {
-        self.wanted = Some(self.wanted.map_or(after, |wanted| wanted.min(after)));
+    async fn connection(&mut self) -> Result<Connection, Failure> {
+        match self.connection.take() {
+            Some(first) => Ok(first),
+            None => Connection::open(&self.host, introduction(self.role)).await,
+        }
     }
 
-    fn is_due(&self) -> bool {
-        self.wanted
-            .is_some_and(|after| self.last.elapsed() >= after)
-    }
-
-    fn due(&self, moves_every_ms: Option<u64>) -> Option<Instant> {
-        let moves = moves_every_ms.map(Duration::from_millis);
-        let after = self.wanted.into_iter().chain(moves).min()?;
-        Some(self.last + after)
-    }
-
-    fn drawn(&mut self) {
-        self.last = Instant::now();
-        self.wanted = None;
-    }
-}
-
-/// Signals that ask the client to end.
-struct Signals {
-    term: Signal,
-    hangup: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
-            })
+    /// Begins to watch a session.
+    async fn enter(&mut self, session: String) -> Result<Stage, Failure> {
+        let setup = Setup {
+            session,
+            role: self.role,
+            pid: std::process::id(),
+            colour: self.colour,
         };
-        Ok(Self {
-            term: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        let connection = self.connection().await?;
+        Stage::open(&self.host, connection, self.world.clone(), setup).await
     }
 
-    /// Number of the next one.
-    async fn next(&mut self) -> i32 {
-        let kind = tokio::select! {
-            _ = self.term.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
+    /// Lets the person choose a session; `from` is the one they come from.
+    async fn pick(
+        &mut self,
+        console: &mut Console,
+        workspace: String,
+        from: Option<String>,
+    ) -> Result<Option<String>, Failure> {
+        let wishes = Wishes {
+            workspace,
+            from,
+            colour: self.colour,
         };
-        kind.as_raw_value()
+        let who = introduction(self.role);
+        let connection = self.connection().await?;
+        let chosen = picker::choose(console, &self.host, who, connection.clone(), wishes).await;
+        if let Ok(Some(_)) = &chosen {
+            // It may have broken meanwhile; the next one is made for the session.
+            self.connection = None;
+        }
+        chosen
     }
-}
 
-/// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
+    /// Shows the session on the stage, then those that the person goes on to.
+    async fn on(
+        mut self,
+        mut console: Console,
+        mut session: String,
+        mut stage: Stage,
+    ) -> Result<Left, Failure> {
+        let mut unsent = Vec::new();
+        loop {
+            let why = stage.play(&mut console).await?;
+            let next = match &why {
+                Leaving::Switched(to) => to.clone(),
+                Leaving::Choosing => {
+                    let workspace = stage.workspace();
+                    let from = Some(session.clone());
+                    match self.pick(&mut console, workspace, from).await {
+                        Ok(chosen) => chosen.unwrap_or_else(|| session.clone()),
+                        Err(failure) if failure.message().is_none() => return Err(failure),
+                        Err(failure) => {
+                            stage.tell(failure.to_string());
+                            session.clone()
+                        }
+                    }
+                }
+                Leaving::Detached | Leaving::TurnEnded | Leaving::Signal(_) => {
+                    // The terminal is given back before anything is told.
+                    drop(console);
+                    let (view, last) = stage.leave().await;
+                    unsent.extend(last);
+                    return Ok(Left {
+                        session,
+                        why,
+                        view,
+                        unsent,
+                    });
+                }
+            };
+            if next == session {
+                continue;
+            }
+            match self.enter(next.clone()).await {
+                Ok(mut entered) => {
+                    // What has been written since the way was asked for is for where it leads.
+                    entered.write(&stage.take_written());
+                    let (_, last) = std::mem::replace(&mut stage, entered).leave().await;
+                    unsent.extend(last);
+                    session = next;
+                }
+                Err(failure) => stage.tell(failure.to_string()),
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quire_proto::v1::{self, ActivityKind, ApprovePolicy, PromptMode, SandboxMode, SessionState};
+use quire_proto::v1::{self, ActivityKind, ApprovePolicy, SandboxMode, SessionState};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -21,8 +21,6 @@ use super::{
 };
 use crate::reach::silence;
 
-/// Most rows of prompts that wait.
-const WAITING: usize = 4;
 /// Columns that words get before hints do.
 const WORDS: usize = 20;
 /// Most rows of a note.
@@ -48,6 +46,19 @@ pub(super) fn live(app: &App, width: usize) -> Line<'static> {
     if app.mode() == Mode::Compose && app.view.running_turn().is_some() {
         let key = key_of(Mode::Compose, Action::Interrupt);
         hints.push(format!(" · {key} interrupts"));
+        if !app.composer.is_empty() {
+            let key = key_of(Mode::Compose, Action::Queue);
+            hints.push(format!(" · Enter joins, {key} queues"));
+        }
+    }
+    if app.mode() == Mode::Edit {
+        let (saves, leaves) = (
+            key_of(Mode::Edit, Action::SaveQueued),
+            key_of(Mode::Edit, Action::Back),
+        );
+        hints.push(format!(
+            " · {saves} changes the queued prompt, {leaves} leaves it"
+        ));
     }
     let room_beside = |hints: &[String]| width.saturating_sub(2 + hints.concat().width());
     while !hints.is_empty() && room_beside(&hints) < words.width().min(WORDS) {
@@ -185,47 +196,6 @@ fn warnings(sentences: &[String], width: usize) -> Vec<Line<'static>> {
     rows.take(WARNINGS).collect()
 }
 
-/// Prompts that have not become part of the transcript yet, one row each.
-pub(super) fn waiting(app: &App, width: usize) -> Vec<Line<'static>> {
-    let sending = app.calls.prompts().map(|text| (text, "sending"));
-    let queued = app.view.queue().iter().map(|queued| {
-        let text = queued.prompt.as_ref().map_or("", |prompt| &prompt.text);
-        match queued.mode() {
-            PromptMode::Steer => (text, "joins the turn"),
-            _ => (text, "queued"),
-        }
-    });
-    let all: Vec<(&str, &str)> = queued.chain(sending).collect();
-    let shown = if all.len() > WAITING {
-        WAITING - 1
-    } else {
-        all.len()
-    };
-    let mut rows: Vec<Line<'static>> = all[..shown]
-        .iter()
-        .map(|(text, state)| waiting_row(text, state, width))
-        .collect();
-    if all.len() > shown {
-        let more = format!("  … {} more wait", all.len() - shown);
-        rows.push(Line::styled(more, theme::DIM));
-    }
-    rows
-}
-
-fn waiting_row(text: &str, state: &str, width: usize) -> Line<'static> {
-    let first = text
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("");
-    let state = format!("  {state}");
-    let room = width.saturating_sub(2 + state.width());
-    Line::from(vec![
-        Span::styled("› ", theme::DIM),
-        Span::styled(cut(&safe::line(first, Care::Prose), room), theme::DIM),
-        Span::styled(state, theme::BUSY),
-    ])
-}
-
 /// The rule above the composer: title left, id right.
 pub(super) fn rule(app: &App, width: usize) -> Line<'static> {
     let session = app.view.session();
@@ -312,7 +282,7 @@ fn sandbox(mode: SandboxMode) -> Option<Part> {
 fn figures(app: &App) -> Vec<Part> {
     let session = app.view.session();
     let usage = session.usage.unwrap_or_default();
-    let others = others(app);
+    let others = others(app).count();
     let counts = [
         (5, session.running_jobs as usize, "job"),
         (3, others, "other"),
@@ -322,7 +292,7 @@ fn figures(app: &App) -> Vec<Part> {
     for (weight, number, what) in counts.into_iter().filter(|(_, number, _)| *number > 0) {
         let text = match what {
             "queued" => format!("{number} queued"),
-            "other" => format!("{} attached", amount::count(number, what)),
+            "other" => format!("{} attached{}", amount::count(number, what), watching(app)),
             _ => amount::count(number, what),
         };
         parts.push(part(weight, text, theme::BUSY));
@@ -343,16 +313,21 @@ fn figures(app: &App) -> Vec<Part> {
 }
 
 /// Clients attached besides this one.
-fn others(app: &App) -> usize {
+fn others(app: &App) -> impl Iterator<Item = &v1::ClientRef> {
     let me = match &app.link {
         Link::Live { me, .. } => me.as_str(),
         Link::Lost { .. } => "",
     };
-    app.view
-        .clients()
-        .iter()
-        .filter(|client| client.id != me)
-        .count()
+    let clients = app.view.clients().iter();
+    clients.filter(move |client| client.id != me)
+}
+
+/// How many of the others only watch, when any does.
+fn watching(app: &App) -> String {
+    match others(app).filter(|client| client.observer).count() {
+        0 => String::new(),
+        number => format!(" ({number} only to watch)"),
+    }
 }
 
 const BETWEEN: &str = " · ";

@@ -18,10 +18,9 @@ use crossterm::{
         LeaveAlternateScreen,
     },
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{Frame, Terminal, backend::CrosstermBackend};
 use rustix::process::{Signal, kill_current_process_group};
 
-use super::{app::App, draw::draw};
 use crate::failure::{Exit, Failure};
 
 /// True while the terminal is ours.
@@ -43,18 +42,21 @@ pub fn require_terminal() -> Result<(), Failure> {
 }
 
 /// The terminal while it is ours.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl Screen {
     /// Takes the terminal over.
-    pub(super) fn open() -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Usage`] when there is none, [`Exit::Failed`] when it cannot be used.
+    pub(crate) fn open() -> Result<Self, Failure> {
         require_terminal()?;
         HOOK.call_once(give_back_on_panic);
         take().map_err(unusable)?;
-        let backend = CrosstermBackend::new(BufWriter::new(io::stdout()));
-        match Terminal::new(backend) {
+        match blank() {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
                 give_back();
@@ -63,27 +65,31 @@ impl Screen {
         }
     }
 
-    /// Draws what has changed, in one go where the terminal can.
-    pub(super) fn draw(&mut self, app: &mut App) -> Result<(), Failure> {
+    /// Has `picture` drawn, in one go where the terminal can.
+    pub(crate) fn paint(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
         if !TAKEN.load(Ordering::SeqCst) {
             // A panic in another thread has given it back and told about itself.
             return Err(Failure::silent(Exit::Failed));
         }
         let drawn = queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| {
-                let painted = self.terminal.draw(|frame| {
-                    app.prepare(frame.area());
-                    draw(frame, app);
-                });
+                let painted = self.terminal.draw(picture);
                 painted.map(drop)
             })
             .and_then(|()| execute!(self.terminal.backend_mut(), EndSynchronizedUpdate));
         drawn.map_err(unusable)
     }
 
-    /// Forgets what is on the screen, so that the next [`draw`](Self::draw) draws all of it.
-    pub(super) fn forget(&mut self) -> Result<(), Failure> {
-        self.terminal.clear().map_err(unusable)
+    /// Forgets what is on the screen, so that the next [`paint`](Self::paint) draws all of it.
+    pub(crate) fn forget(&mut self) -> Result<(), Failure> {
+        // Its own `clear` asks the terminal where the cursor is and waits for the answer among the keys,
+        // which a terminal that is slow or far away does not give in time.
+        self.terminal = blank().map_err(unusable)?;
+        execute!(
+            self.terminal.backend_mut(),
+            terminal::Clear(terminal::ClearType::All)
+        )
+        .map_err(unusable)
     }
 
     /// Tells the terminal itself something, beside the picture.
@@ -94,7 +100,7 @@ impl Screen {
     }
 
     /// Gives the terminal to the shell and stops; takes it again when the shell lets us go on.
-    pub(super) fn suspend(&mut self) -> Result<(), Failure> {
+    pub(crate) fn suspend(&mut self) -> Result<(), Failure> {
         give_back();
         // The whole group, as the terminal's own Ctrl+Z would: whoever started us stops too.
         let stopped = kill_current_process_group(Signal::TSTP).map_err(io::Error::from);
@@ -103,10 +109,26 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// Takes the terminal again after this process was stopped from outside: whoever had it meanwhile may
+    /// have left it in another state.
+    pub(super) fn retake(&mut self) -> Result<(), Failure> {
+        // Giving it back first: what is ours already would not be taken.
+        give_back();
+        take().map_err(unusable)?;
+        self.forget()
+    }
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// A picture of nothing.
+fn blank() -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
+    Terminal::new(CrosstermBackend::new(BufWriter::new(io::stdout())))
 }
 
 fn take() -> io::Result<()> {

@@ -14,43 +14,43 @@ const fn fg(colour: Color) -> Style {
 }
 
 /// Ordinary text.
-pub(super) const PLAIN: Style = Style::new();
+pub(crate) const PLAIN: Style = Style::new();
 /// What matters less: details, hints, line numbers.
-pub(super) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
+pub(crate) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 /// What matters more: headings, the title of a call.
-pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(crate) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 /// What the model thinks.
-pub(super) const THOUGHT: Style = Style::new()
+pub(crate) const THOUGHT: Style = Style::new()
     .add_modifier(Modifier::DIM)
     .add_modifier(Modifier::ITALIC);
 /// Stressed words.
-pub(super) const STRESS: Style = Style::new().add_modifier(Modifier::ITALIC);
+pub(crate) const STRESS: Style = Style::new().add_modifier(Modifier::ITALIC);
 /// The person: markers of prompts and of the composer.
-pub(super) const PERSON: Style = fg(Color::Cyan).add_modifier(Modifier::BOLD);
+pub(crate) const PERSON: Style = fg(Color::Cyan).add_modifier(Modifier::BOLD);
 /// Code in text.
-pub(super) const CODE: Style = fg(Color::Cyan);
+pub(crate) const CODE: Style = fg(Color::Cyan);
 /// It worked.
-pub(super) const GOOD: Style = fg(Color::Green);
+pub(crate) const GOOD: Style = fg(Color::Green);
 /// It did not, or it is dangerous.
-pub(super) const BAD: Style = fg(Color::Red);
+pub(crate) const BAD: Style = fg(Color::Red);
 /// Someone should look.
-pub(super) const WARN: Style = fg(Color::Yellow);
+pub(crate) const WARN: Style = fg(Color::Yellow);
 /// It is going on.
-pub(super) const BUSY: Style = fg(Color::Blue);
+pub(crate) const BUSY: Style = fg(Color::Blue);
 /// Lines added by a diff.
-pub(super) const ADDED: Style = fg(Color::Green);
+pub(crate) const ADDED: Style = fg(Color::Green);
 /// Lines removed by a diff.
-pub(super) const REMOVED: Style = fg(Color::Red);
+pub(crate) const REMOVED: Style = fg(Color::Red);
 /// What can't be overlooked: full access.
-pub(super) const ALARM: Style = fg(Color::Red)
+pub(crate) const ALARM: Style = fg(Color::Red)
     .add_modifier(Modifier::BOLD)
     .add_modifier(Modifier::REVERSED);
 
 /// A marker over the text.
-pub(super) const MARKER: Style = Style::new().add_modifier(Modifier::REVERSED);
+pub(crate) const MARKER: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 /// Takes the colours out of a picture, for `NO_COLOR`.
-pub(super) fn without_colour(picture: &mut Buffer) {
+pub(crate) fn without_colour(picture: &mut Buffer) {
     for cell in &mut picture.content {
         cell.fg = Color::Reset;
         cell.bg = Color::Reset;

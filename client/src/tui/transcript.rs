@@ -55,7 +55,8 @@ impl Transcript {
             | Change::TurnEnded(_)
             | Change::NewerEvent(_)
             | Change::EventsLost(_)
-            | Change::JobEnded(_) => {
+            | Change::JobEnded(_)
+            | Change::OlderItems => {
                 self.reordered = true;
             }
             Change::ApprovalAsked(id) | Change::ApprovalDecided(id) => {
@@ -92,7 +93,8 @@ impl Transcript {
     }
 
     /// Finds the rows to show in a viewport of this size.
-    pub(super) fn prepare(&mut self, view: &View, width: usize, height: usize) {
+    pub(super) fn prepare(&mut self, view: &View, me: u32, width: usize, height: usize) {
+        self.look.me = me;
         if self.look.width != width {
             self.look.width = width;
             self.drawn.clear();

@@ -9,6 +9,8 @@ pub const LIVE_OUTPUT_MAX: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewItem {
     item: v1::Item,
+    /// Who said it, of a prompt; a snapshot does not tell.
+    by: Option<v1::ClientRef>,
     growth: Growth,
     /// The command that outlived the call's outcome has ended too.
     job_ended: bool,
@@ -18,6 +20,7 @@ impl ViewItem {
     pub(super) fn new(item: v1::Item) -> Self {
         let mut view = Self {
             item: v1::Item::default(),
+            by: None,
             growth: Growth::default(),
             job_ended: false,
         };
@@ -35,6 +38,12 @@ impl ViewItem {
             let text = self.logged_text().as_bytes().to_vec();
             self.growth.append(0, &text);
         }
+    }
+
+    /// The same, said by this client.
+    pub(super) fn by(mut self, by: Option<v1::ClientRef>) -> Self {
+        self.by = by;
+        self
     }
 
     /// True when the delta told something new.
@@ -61,6 +70,12 @@ impl ViewItem {
         &self.item
     }
 
+    /// The client that said it, of a prompt; `None` where that is not known.
+    #[must_use]
+    pub fn speaker(&self) -> Option<&v1::ClientRef> {
+        self.by.as_ref()
+    }
+
     /// What kind of item this is; `None` for one that only a newer client knows.
     #[must_use]
     pub fn kind(&self) -> Option<&Kind> {
@@ -77,9 +92,17 @@ impl ViewItem {
     /// True when the call has its outcome while the command goes on in the background.
     #[must_use]
     pub fn runs_on(&self) -> bool {
-        !self.job_ended
-            && matches!(&self.item.kind, Some(Kind::ToolCall(call))
-            if call.outcome.as_ref().is_some_and(|outcome| outcome.still_running))
+        self.runs_on_in().is_some()
+    }
+
+    /// The job that the command goes on in, past the call's outcome.
+    pub(super) fn runs_on_in(&self) -> Option<&str> {
+        let Some(Kind::ToolCall(call)) = self.kind().filter(|_| !self.job_ended) else {
+            return None;
+        };
+        let outcome = call.outcome.as_ref();
+        let outcome = outcome.filter(|outcome| outcome.still_running)?;
+        Some(&outcome.job_id)
     }
 
     /// True when the stream or the daemon ended before the item did.
@@ -204,7 +227,6 @@ impl Growth {
     }
 
     fn let_go(&mut self) {
-        self.data = Vec::new();
-        self.gaps = Vec::new();
+        *self = Self::default();
     }
 }

@@ -33,9 +33,9 @@ impl View {
         let Some(job) = self.jobs.get_mut(&ended.job_id) else {
             return vec![];
         };
-        job.set_state(match ended.exit_code {
-            Some(_) => v1::JobState::Exited,
-            None => v1::JobState::Unknown,
+        job.set_state(match ended.unknown.is_empty() {
+            true => v1::JobState::Exited,
+            false => v1::JobState::Unknown,
         });
         job.exit_code = ended.exit_code;
         job.ended_ms = event.time_ms;
@@ -43,7 +43,7 @@ impl View {
         let mut changes = vec![Change::JobsChanged];
         let call = ItemId::new(job.item).and_then(|id| self.items.get_mut(&id));
         if let Some(call) = call
-            && call.runs_on()
+            && call.runs_on_in() == Some(ended.job_id.as_str())
         {
             call.end_job();
             let job = ended.job_id.clone();
@@ -51,6 +51,17 @@ impl View {
             changes.push(Change::JobEnded(event.seq));
         }
         changes
+    }
+
+    /// A call that came after the end of the job it left running has nothing to wait for.
+    pub(super) fn settle_job(&mut self, id: ItemId) {
+        let Some(item) = self.items.get_mut(&id) else {
+            return;
+        };
+        let job = item.runs_on_in().and_then(|job| self.jobs.get(job));
+        if job.is_some_and(|job| job.item == id.get() && job.state() != v1::JobState::Running) {
+            item.end_job();
+        }
     }
 
     /// True when an item of the conversation tells the end of this job.

@@ -15,12 +15,16 @@ use quire_proto::{
 mod item;
 mod job;
 mod mark;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use item::{Gap, Growth, LIVE_OUTPUT_MAX, ViewItem};
 pub use job::how_it_ended;
 pub use mark::{Mark, Marked, words_of_loss};
+
+/// Letters kept of the newest prompt's first line, as the daemon keeps them.
+const LAST_PROMPT_MAX: usize = 200;
 
 /// Which part of the view an update changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +57,10 @@ pub enum Change {
     SessionChanged,
     /// The newest items are no longer part of the conversation, and gone from the view.
     Rewound,
-    /// A snapshot replaced the view: draw everything again.
+    /// A snapshot replaced the view: draw everything again. Older items may follow it.
     Replaced,
+    /// Items came that are older than those known before, with their turns, approvals, jobs and marks.
+    OlderItems,
     /// An event that only a newer client knows.
     NewerEvent(u64),
     /// A run of events, the first of this seq, was lost by the disk; told once, at the end of the run.
@@ -90,6 +96,15 @@ pub struct Turn {
     pub ended: Option<v1::TurnEnded>,
 }
 
+impl Turn {
+    /// It waits neither for a person nor for its next request.
+    fn wait_is_over(&mut self) {
+        self.suspended = None;
+        self.wants_world = false;
+        self.retried = None;
+    }
+}
+
 /// One session as far as the updates applied tell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
@@ -103,6 +118,8 @@ pub struct View {
     /// The run of lost events that is not whole yet.
     losing: Option<u64>,
     activity: Option<v1::Activity>,
+    /// The snapshot of which older items are still to come.
+    awaits: Option<u64>,
     synced: bool,
 }
 
@@ -125,7 +142,7 @@ impl View {
         match &response.update {
             Some(Update::Event(event)) => self.event(event),
             Some(Update::Delta(delta)) => self.delta(delta),
-            Some(Update::Snapshot(snapshot)) => self.snapshot(snapshot),
+            Some(Update::Snapshot(piece)) => self.snapshot(piece),
             Some(Update::Synced(_)) => {
                 self.synced = true;
                 let lost = self.end_of_loss();
@@ -143,9 +160,13 @@ impl View {
         }
     }
 
-    /// Where to take up the watch again.
+    /// Where to take up the watch again: at the beginning while older items of a snapshot are still to
+    /// come, because no events bring them.
     #[must_use]
     pub fn cursor(&self) -> v1::Cursor {
+        if self.awaits.is_some() {
+            return v1::Cursor::default();
+        }
         let growing = self.items.iter().filter(|(_, item)| item.is_growing());
         let offsets = growing.map(|(id, item)| v1::ItemOffset {
             item: id.get(),
@@ -169,13 +190,19 @@ impl View {
         self.items.iter().map(|(id, item)| (*id, item))
     }
 
+    /// True when older items of a snapshot are still to come.
+    #[must_use]
+    pub fn awaits_older(&self) -> bool {
+        self.awaits.is_some()
+    }
+
     /// One item, while it is part of the conversation.
     #[must_use]
     pub fn item(&self, id: ItemId) -> Option<&ViewItem> {
         self.items.get(&id)
     }
 
-    /// All turns, oldest first. Turns before a snapshot are not among them.
+    /// All turns, oldest first; of a snapshot those of the items that have come.
     pub fn turns(&self) -> impl DoubleEndedIterator<Item = (TurnId, &Turn)> {
         self.turns.iter().map(|(id, turn)| (*id, turn))
     }
@@ -203,6 +230,13 @@ impl View {
     #[must_use]
     pub fn approval(&self, id: ApprovalId) -> Option<&v1::Approval> {
         self.approvals.get(&id)
+    }
+
+    /// The newest approval that was asked for this item, pending or decided.
+    #[must_use]
+    pub fn approval_of(&self, item: u64) -> Option<&v1::Approval> {
+        let mut newest = self.approvals.values().rev();
+        newest.find(|approval| approval.item == item)
     }
 
     /// Prompts accepted for later, in order.
@@ -250,6 +284,11 @@ impl View {
     }
 
     fn event(&mut self, event: &v1::Event) -> Vec<Change> {
+        let begun_again = self.awaits.is_some() && event.seq == 1;
+        if begun_again {
+            // The log is shorter than it was when the snapshot was taken.
+            *self = Self::default();
+        }
         let before = self.session.head_seq;
         if event.seq <= before {
             return vec![];
@@ -271,6 +310,9 @@ impl View {
         if event.seq > before + 1 {
             changes.insert(0, Change::EventsMissing);
         }
+        if begun_again {
+            changes.insert(0, Change::Replaced);
+        }
         self.derive();
         changes
     }
@@ -287,8 +329,7 @@ impl View {
             Body::TurnEnded(ended) => self.turn_ended(event, ended),
             Body::SampleRetried(retried) => self.in_turn(retried.turn, |turn| {
                 // Sent on, if it was suspended.
-                turn.suspended = None;
-                turn.wants_world = false;
+                turn.wait_is_over();
                 turn.retried = Some(retried.clone());
                 Change::TurnRetried
             }),
@@ -392,6 +433,7 @@ impl View {
         self.turns.insert(id, turn);
         self.session.turns = self.session.turns.max(started.turn);
         self.session.running_turn = started.turn;
+        self.session.turn_started_ms = event.time_ms;
         self.session.set_last_stop(v1::StopReason::Unspecified);
         vec![Change::TurnStarted(id)]
     }
@@ -407,12 +449,12 @@ impl View {
     fn turn_ended(&mut self, event: &v1::Event, ended: &v1::TurnEnded) -> Vec<Change> {
         if self.session.running_turn == ended.turn {
             self.session.running_turn = 0;
+            self.session.turn_started_ms = 0;
         }
         self.session.set_last_stop(ended.stop_reason());
         self.activity = None;
         self.in_turn(ended.turn, |turn| {
-            turn.suspended = None;
-            turn.retried = None;
+            turn.wait_is_over();
             turn.ended_ms = event.time_ms;
             turn.ended = Some(ended.clone());
             Change::TurnEnded
@@ -442,8 +484,7 @@ impl View {
     fn goes_on(&mut self, turn: u64) {
         let turn = TurnId::new(turn).and_then(|id| self.turns.get_mut(&id));
         if let Some(turn) = turn {
-            turn.suspended = None;
-            turn.retried = None;
+            turn.wait_is_over();
         }
     }
 
@@ -456,7 +497,7 @@ impl View {
         if let Some(v1::item::Kind::Prompt(prompt)) = &item.kind {
             if prompt.job_id.is_empty() {
                 let first = prompt.text.lines().next().unwrap_or_default();
-                first.clone_into(&mut self.session.last_prompt);
+                self.session.last_prompt = first.chars().take(LAST_PROMPT_MAX).collect();
             }
             changes = self.unqueue(&event.request_id);
         }
@@ -464,10 +505,13 @@ impl View {
         match self.items.get_mut(&id) {
             Some(known) => known.replace(item.clone()),
             None => {
-                self.items.insert(id, ViewItem::new(item.clone()));
+                let is_prompt = matches!(item.kind, Some(v1::item::Kind::Prompt(_)));
+                let by = event.by.clone().filter(|_| is_prompt);
+                self.items.insert(id, ViewItem::new(item.clone()).by(by));
                 changes.push(Change::ItemAppeared(id));
             }
         }
+        self.settle_job(id);
         match item.status() {
             v1::ItemStatus::Growing if known => changes.push(Change::ItemChanged(id)),
             v1::ItemStatus::Growing => {}
@@ -495,42 +539,6 @@ impl View {
         };
         approval.answer = Some(decided.answer.clone().unwrap_or_default());
         vec![Change::ApprovalDecided(id)]
-    }
-
-    fn snapshot(&mut self, snapshot: &v1::Snapshot) -> Vec<Change> {
-        if snapshot.seq <= self.session.head_seq {
-            return vec![];
-        }
-        let old = std::mem::take(self);
-        self.session = snapshot.session.clone().unwrap_or_default();
-        self.session.head_seq = snapshot.seq;
-        if self.session.clients.is_empty() {
-            self.session.clients = old.session.clients;
-        }
-        let items = snapshot.items.iter();
-        self.items = items
-            .filter_map(|item| {
-                let id = ItemId::new(item.id)?;
-                let mut view = ViewItem::new(item.clone());
-                if let Some(known) = old.items.get(&id).filter(|_| view.is_growing()) {
-                    view = known.clone();
-                    view.replace(item.clone());
-                }
-                Some((id, view))
-            })
-            .collect();
-        let approvals = snapshot.approvals.iter();
-        self.approvals = approvals
-            .filter_map(|approval| Some((ApprovalId::new(approval.id)?, approval.clone())))
-            .collect();
-        self.queue.clone_from(&snapshot.queue);
-        let jobs = snapshot.jobs.iter();
-        self.jobs = jobs.map(|job| (job.id.clone(), job.clone())).collect();
-        if let Some(id) = self.running_turn() {
-            self.turns.entry(id).or_default();
-        }
-        self.derive();
-        vec![Change::Replaced]
     }
 
     /// Brings the facts that follow from others up to date.

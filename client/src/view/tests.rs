@@ -282,6 +282,7 @@ fn old_live_output_is_let_go_and_counted() {
 fn a_call_grows_until_its_job_has_ended() {
     let outcome = v1::Outcome {
         still_running: true,
+        job_id: "j".into(),
         ..v1::Outcome::default()
     };
     let call = v1::ToolCallItem {
@@ -371,9 +372,7 @@ fn a_snapshot_replaces_events_but_not_what_has_grown() {
         items: vec![message(2, ItemStatus::Growing, "")],
         ..Snapshot::default()
     };
-    let snapshot = Response {
-        update: Some(Update::Snapshot(snapshot)),
-    };
+    let snapshot = piece(snapshot);
     assert_eq!(view.apply(&snapshot), [Change::Replaced]);
     assert_eq!(view.item(id(2)).unwrap().text(), "I ");
     assert_eq!(view.items().count(), 1);
@@ -397,4 +396,81 @@ fn rewinding_takes_the_newest_items_away() {
         view.items().map(|(id, _)| id.get()).collect::<Vec<_>>(),
         [1]
     );
+}
+
+fn piece(snapshot: Snapshot) -> Response {
+    Response {
+        update: Some(Update::Snapshot(snapshot)),
+    }
+}
+
+/// The first piece of a snapshot at event 50, and its only further one.
+fn pieces() -> [Response; 2] {
+    let turn = |turn| v1::Turn {
+        turn,
+        model: "script/x".into(),
+        ..v1::Turn::default()
+    };
+    let first = Snapshot {
+        seq: 50,
+        session: Some(v1::Session::default()),
+        items: vec![
+            message(3, ItemStatus::Growing, ""),
+            message(8, ItemStatus::Completed, "new"),
+        ],
+        turns: vec![turn(2)],
+        more: true,
+        ..Snapshot::default()
+    };
+    let older = Snapshot {
+        seq: 50,
+        items: vec![
+            message(1, ItemStatus::Completed, "old"),
+            message(3, ItemStatus::Completed, "ended since"),
+        ],
+        turns: vec![turn(1)],
+        marks: vec![v1::Mark {
+            seq: 9,
+            after: 1,
+            what: Some(v1::mark::What::LostEvents(2)),
+        }],
+        continued: true,
+        ..Snapshot::default()
+    };
+    [piece(first), piece(older)]
+}
+
+#[test]
+fn older_items_come_before_those_known_and_change_none() {
+    let [first, older] = pieces();
+    let mut view = View::default();
+    assert_eq!(view.apply(&first), [Change::Replaced]);
+    assert!(view.awaits_older());
+    view.apply(&delta(3, 0, "grows"));
+    assert_eq!(view.apply(&older), [Change::OlderItems]);
+    assert!(!view.awaits_older());
+    let ids: Vec<u64> = view.items().map(|(id, _)| id.get()).collect();
+    assert_eq!(ids, [1, 3, 8]);
+    assert_eq!(view.item(id(3)).unwrap().text(), "grows");
+    assert_eq!(view.turns().count(), 2);
+    assert_eq!(view.marks()[0].what, Marked::Lost { events: 2 });
+    assert_eq!(view.apply(&older), [], "a piece that came already");
+}
+
+#[test]
+fn a_view_that_lacks_older_items_begins_again() {
+    let [first, older] = pieces();
+    let mut view = View::default();
+    view.apply(&first);
+    assert_eq!(view.cursor(), Cursor::default());
+    assert_eq!(view.apply(&first), [Change::Replaced], "the stream broke");
+    view.apply(&older);
+    assert_eq!(view.cursor().seq, 50);
+    assert_eq!(view.apply(&first), [], "nothing is lacking any more");
+
+    let mut view = View::default();
+    view.apply(&first);
+    let begun = view.apply(&turn_started(1));
+    assert_eq!(begun[0], Change::Replaced, "a shorter log from its start");
+    assert_eq!((view.cursor().seq, view.items().count()), (1, 0));
 }

@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// The role of the model for small work.
+const SMALL: &str = "small";
+
 /// Models of one user's configuration. Cheap to clone.
 #[derive(Clone)]
 pub struct Configured {
@@ -179,6 +182,24 @@ impl Models for Configured {
     fn keys(&self) -> Arc<BTreeSet<String>> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.clone()
+    }
+
+    fn open_small(
+        &self,
+        asker: Asker,
+    ) -> BoxFuture<'static, Result<Option<(String, Opened)>, SampleError>> {
+        let models = self.clone();
+        Box::pin(async move {
+            let loaded = models.load(&asker.workspace, &asker.environment, &Flags::default());
+            let loaded = loaded.map_err(|problems| wrong(&problems))?;
+            let Some(name) = loaded.config.roles.models.get(SMALL) else {
+                return Ok(None);
+            };
+            let resolved = models.resolve(name, &loaded, &asker.environment).await?;
+            let name = resolved.name();
+            let opened = models.prepare(resolved, &asker.environment).await?;
+            Ok(Some((name, opened)))
+        })
     }
 }
 

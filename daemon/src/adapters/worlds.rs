@@ -114,17 +114,14 @@ impl Worlds {
     fn create(&self, path: &Path) -> io::Result<fs::File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        match options.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Not what it stands in: a state directory that was removed stays so.
-                match DirBuilder::new().mode(0o700).create(&self.0) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(error);
-                    }
-                    _made => options.open(path),
-                }
-            }
-            result => result,
+        let opened = options.open(path);
+        if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            return opened;
+        }
+        // Not what it stands in: a state directory that was removed stays so.
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _made => options.open(path),
         }
     }
 

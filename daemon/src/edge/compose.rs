@@ -34,7 +34,7 @@ use crate::{
     },
     ports::tool::Place,
     pure::prompt,
-    session::{Notify, SaveRule, World},
+    session::{Notify, SaveRule, World, board::Board, letterbox::Letterbox},
 };
 
 /// Opens what a daemon serves. What an earlier daemon left unfinished goes on at once.
@@ -68,9 +68,11 @@ pub(super) async fn open(start: Start) -> Result<Served, String> {
         models: Arc::new(models.clone()),
         tools: Arc::from(tools::all(&jobs)),
         jobs: Arc::new(jobs.clone()),
+        letterbox: Letterbox::default(),
         briefing: briefing_of(&start),
         save_rule: saver(&start),
         notify: notifier(&models),
+        board: Board::default(),
         instructions: Arc::from(prompt::instructions()),
         max_samples: limits.max_requests,
     };
@@ -235,7 +237,7 @@ fn notifier(models: &Configured) -> Notify {
         tokio::task::spawn_blocking(move || {
             let loaded = models.load(&env::temp_dir(), &Default::default(), &Flags::default());
             match loaded.map(|loaded| loaded.config.notify) {
-                Ok(Some(command)) => programs.run(command, news),
+                Ok(Some(command)) => programs.run(&command, news),
                 Ok(None) => {}
                 Err(problems) => tracing::warn!(%problems, "nobody is notified"),
             }

@@ -254,8 +254,14 @@ impl Registry {
             let handle = self.open(&made).await?;
             return Ok(with_clients(handle.feed().summary(), &handle));
         }
-        let handle = session::wake((id, transcript), self.world.clone(), surroundings, false);
+        let handle = session::wake(
+            (id.clone(), transcript),
+            self.world.clone(),
+            surroundings,
+            false,
+        );
         self.keep(handle.clone());
+        self.world.board.stir(&id);
         Ok(with_clients(summary, &handle))
     }
 
@@ -278,9 +284,9 @@ impl Registry {
                 (false, kept.map(Surroundings::from).unwrap_or_default())
             }
         };
-        let events = session::history(&self.world.store, id).await?;
+        let transcript = session::logged(&self.world.store, id).await?;
         let world = self.world.clone();
-        let handle = session::start(id.clone(), world, &events, surroundings, panicked);
+        let handle = session::wake((id.clone(), transcript), world, surroundings, panicked);
         self.keep(handle.clone());
         Ok(handle)
     }
@@ -420,6 +426,7 @@ impl Registry {
         living.sessions.remove(handle.id());
         living.pauses.remove(handle.id());
         drop(living);
+        self.world.board.deleted(handle.id());
         handle.feed().close(Closed::Left);
         Ok(Some(looked.jobs))
     }

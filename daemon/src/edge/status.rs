@@ -9,7 +9,18 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// clear sentence for people and never holds a secret.
 #[must_use]
 pub fn refuse(code: Code, reason: &str, message: impl Into<String>) -> Status {
-    let details = ErrorDetails::with_error_info(reason, quire_proto::ERROR_DOMAIN, HashMap::new());
+    refuse_with(code, reason, HashMap::new(), message)
+}
+
+/// As [`refuse`], with facts for programs: names and values, none of them a secret.
+#[must_use]
+pub fn refuse_with(
+    code: Code,
+    reason: &str,
+    facts: HashMap<String, String>,
+    message: impl Into<String>,
+) -> Status {
+    let details = ErrorDetails::with_error_info(reason, quire_proto::ERROR_DOMAIN, facts);
     Status::with_error_details(code, message, details)
 }
 

@@ -65,4 +65,17 @@ pub trait Models: Send + Sync {
     fn keys(&self) -> Arc<BTreeSet<String>> {
         Arc::default()
     }
+
+    /// Makes the model ready that configuration names for small work, with its whole name; `None` when
+    /// it names none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    fn open_small(
+        &self,
+        _asker: Asker,
+    ) -> BoxFuture<'static, Result<Option<(String, Opened)>, SampleError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

@@ -1,6 +1,11 @@
 //! A tool that the model may use.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use quire_proto::{
@@ -8,7 +13,11 @@ use quire_proto::{
     v1::{Access, FileChange, Intent, JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, item},
 };
 
-use crate::pure::sample::{Call, ToolSpec};
+use crate::pure::{
+    changed::Author,
+    sample::{Call, ToolSpec},
+    transcript::seen::{Fingerprint, Seen},
+};
 
 /// Where a session's tools act.
 #[derive(Clone, Debug)]
@@ -25,6 +34,29 @@ pub struct Place {
     pub umask: u32,
     /// The session's policy as it is now.
     pub policy: Arc<Policy>,
+    /// What the model knows of files as the call begins.
+    pub known: Known,
+}
+
+/// What is known of files: what the model has seen, and what other sessions did.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What the model has seen.
+    pub seen: Seen,
+    /// Who else changes files; `None` when nobody can tell.
+    pub authors: Option<Arc<dyn Authors>>,
+}
+
+/// Tells which other session changed a file.
+pub trait Authors: fmt::Debug + Send + Sync {
+    /// The session that found the content `before` at `path`, or left `now` there, which is `None` for no
+    /// file. `None` when it was none, or none that is remembered.
+    fn of(
+        &self,
+        path: &Path,
+        before: Option<Fingerprint>,
+        now: Option<Fingerprint>,
+    ) -> Option<Author>;
 }
 
 /// A call that has been looked at and may now be judged.

@@ -1,7 +1,6 @@
-//! How the end of a background job is told: to the model, and to a program of the user's.
+//! How the end of a background job is told to the model.
 
-use quire_proto::v1::{Job, JobEnded, Session};
-use serde_json::json;
+use quire_proto::v1::{Job, JobEnded};
 
 /// Longest part of a command that is shown.
 const COMMAND: usize = 200;
@@ -35,22 +34,6 @@ pub fn told(job: &Job, ended: &JobEnded, tail: &str) -> String {
             ended.output_bytes
         ),
     }
-}
-
-/// What a program that is told gets: one JSON object on one line.
-#[must_use]
-pub fn news(session: &Session, job: &Job, ended: &JobEnded) -> String {
-    json!({
-        "type": "job-ended",
-        "session": session.id,
-        "title": session.title,
-        "workspace": session.workspace,
-        "job": job.id,
-        "command": job.command,
-        "exit_code": ended.exit_code,
-        "output_bytes": ended.output_bytes,
-    })
-    .to_string()
 }
 
 fn first_line(command: &str) -> String {
@@ -115,20 +98,5 @@ mod tests {
         for (got, want) in table {
             assert_eq!(got, want);
         }
-    }
-
-    #[test]
-    fn the_news_is_one_line_of_json() {
-        let session = Session {
-            id: "s".to_owned(),
-            title: "a \"title\"".to_owned(),
-            workspace: "/w".to_owned(),
-            ..Session::default()
-        };
-        let want = r#"{"command":"a\nb","exit_code":null,"job":"jx","output_bytes":7,"session":"s","title":"a \"title\"","type":"job-ended","workspace":"/w"}"#;
-        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        let got = news(&session, &job("a\nb"), &ended(None, 7));
-        assert!(!got.contains('\n'));
-        assert_eq!(parse(&got), parse(want));
     }
 }

@@ -3,11 +3,13 @@
 
 pub mod archive;
 pub mod catalogue;
+pub mod changed;
 pub mod codec;
 pub mod config;
 pub mod cut;
 pub mod fork;
 pub mod job_end;
+pub mod news;
 pub mod outcome;
 pub mod patch;
 pub mod policy;
@@ -18,5 +20,6 @@ pub mod sample;
 pub mod script;
 pub mod search;
 pub mod secrets;
+pub mod title;
 pub mod transcript;
 pub mod turn;

@@ -5,15 +5,23 @@
 
 mod jobs;
 mod lost;
+mod marks;
+mod queue;
+pub mod seen;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        Approval, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptChanged, PromptMode,
+        Approval, ClientRef, Event, FileChange, Item, ItemStatus, JobState, Policy, PromptMode,
         QueuedPrompt, Session, SessionState, StopReason, TurnSuspended, Usage, event::Body,
         item::Kind,
     },
@@ -21,6 +29,10 @@ use quire_proto::{
 
 use jobs::JobLog;
 use lost::Lost;
+use marks::MarkLog;
+use seen::Seen;
+pub use snapshot::{Further, Piece};
+use turns::TurnLog;
 
 /// What a mutating request was answered with, to be answered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +48,8 @@ pub struct Answer {
 pub struct Transcript {
     summary: Session,
     items: BTreeMap<u64, Item>,
+    /// Who said the prompts among them.
+    speakers: BTreeMap<u64, ClientRef>,
     queue: Vec<QueuedPrompt>,
     approvals: BTreeMap<u64, Approval>,
     jobs: JobLog,
@@ -44,11 +58,18 @@ pub struct Transcript {
     decisions: HashMap<String, u64>,
     running: Running,
     lost: Lost,
+    turns: TurnLog,
+    marks: MarkLog,
+    /// Rewinds: the seq of each, and the newest item that it left.
+    rewinds: Vec<(u64, u64)>,
+    seen: Seen,
 }
 
 /// What is known of the running turn besides its items.
 #[derive(Clone, Debug, Default)]
 struct Running {
+    /// Who began it.
+    by: Option<ClientRef>,
     suspended: Option<TurnSuspended>,
     interrupted: bool,
     /// Times in a row that the daemon ended while the turn waited for the model, and nothing came of it.
@@ -64,10 +85,12 @@ impl Transcript {
     pub fn apply(&mut self, event: &Event) {
         self.summary.head_seq = event.seq;
         self.summary.active_ms = event.time_ms;
+        self.mark(event.seq, event.body.as_ref());
         if let Some(body) = &event.body {
             self.remember_request(event, body);
             self.count_deaths(body);
             self.lost.apply(event, &self.items, &self.approvals);
+            self.turns.apply(event, body);
             self.apply_body(event, body);
         }
     }
@@ -79,11 +102,13 @@ impl Transcript {
         let turn = match body {
             Body::TurnStarted(started) => TurnId::new(started.turn),
             Body::ItemCompleted(done) => done.item.as_ref().and_then(|item| TurnId::new(item.turn)),
-            // A steering prompt joins the running turn, though it is only queued so far.
+            // A steering prompt joins the running turn, though it is only queued so far, unless that
+            // takes nothing up any more.
             Body::PromptQueued(queued) => {
                 let steers = |prompt: &QueuedPrompt| prompt.mode() == PromptMode::Steer;
                 self.running_turn()
                     .filter(|_| queued.prompt.as_ref().is_some_and(steers))
+                    .filter(|_| !self.is_interrupted())
             }
             _ => None,
         };
@@ -110,6 +135,7 @@ impl Transcript {
                     .item
                     .as_ref()
                     .is_some_and(|item| item.status() == ItemStatus::CutOff) => {}
+            Body::SampleEnded(ended) if ended.turn == 0 => {}
             Body::TurnSuspended(_)
             | Body::JobStarted(_)
             | Body::JobEnded(_)
@@ -147,23 +173,30 @@ impl Transcript {
             Body::TurnStarted(started) => {
                 self.summary.turns = self.summary.turns.max(started.turn);
                 self.summary.running_turn = started.turn;
+                self.summary.turn_started_ms = event.time_ms;
                 self.summary.last_stop = StopReason::Unspecified.into();
-                self.running = Running::default();
+                self.running = Running {
+                    by: event.by.clone(),
+                    ..Running::default()
+                };
             }
             Body::TurnSuspended(suspended) => {
                 self.running.suspended = Some(suspended.clone());
             }
             Body::TurnEnded(ended) => {
                 self.summary.running_turn = 0;
+                self.summary.turn_started_ms = 0;
                 self.summary.last_stop = ended.stop_reason;
                 self.running.suspended = None;
             }
             // Sent on, if it was suspended.
             Body::SampleRetried(_) => self.running.suspended = None,
             Body::SampleEnded(ended) => {
-                self.running.answers += 1;
                 let usage = ended.usage.unwrap_or_default();
-                self.running.usage = add(self.running.usage, usage);
+                if ended.turn != 0 {
+                    self.running.answers += 1;
+                    self.running.usage = add(self.running.usage, usage);
+                }
                 self.summary.usage = Some(add(self.usage(), usage));
             }
             Body::ItemStarted(change) => self.put_item(event, change.item.as_ref()),
@@ -184,7 +217,10 @@ impl Transcript {
             }
             Body::EventLost(_) => {}
             Body::HistoryRewound(rewound) => {
+                self.rewinds.push((event.seq, rewound.through_item));
                 self.items.retain(|id, _| *id <= rewound.through_item);
+                self.speakers.retain(|id, _| *id <= rewound.through_item);
+                self.seen = Seen::of(self.items.values(), Path::new(&self.summary.cwd));
             }
         }
     }
@@ -199,6 +235,9 @@ impl Transcript {
                     self.jobs.person_spoke();
                 }
                 self.unqueue(&event.request_id);
+                if let (Some(by), false) = (&event.by, self.items.contains_key(&item.id)) {
+                    self.speakers.insert(item.id, by.clone());
+                }
             }
             // Of all notices only the one that begins an interrupt comes of a request.
             Some(Kind::Notice(_)) if item.turn != 0 && !event.request_id.is_empty() => {
@@ -206,28 +245,8 @@ impl Transcript {
             }
             _ => {}
         }
+        self.seen.apply(item, Path::new(&self.summary.cwd));
         self.items.insert(item.id, item.clone());
-    }
-
-    fn change_queued(&mut self, changed: &PromptChanged) {
-        let place =
-            |queue: &[QueuedPrompt], id: &str| queue.iter().position(|one| one.request_id == id);
-        let Some(from) = place(&self.queue, &changed.request_id) else {
-            return;
-        };
-        let mut queued = self.queue.remove(from);
-        if let Some(prompt) = &changed.prompt {
-            queued.prompt = Some(prompt.clone());
-        }
-        let to = match &changed.before {
-            Some(before) => place(&self.queue, before).unwrap_or(self.queue.len()),
-            None => from,
-        };
-        self.queue.insert(to, queued);
-    }
-
-    fn unqueue(&mut self, request_id: &str) {
-        self.queue.retain(|queued| queued.request_id != request_id);
     }
 
     /// Names the session that the events belong to.
@@ -262,18 +281,30 @@ impl Transcript {
         if !self.summary.title.is_empty() {
             return self.summary.title.clone();
         }
-        let prompts = self.items.values().find_map(|item| match &item.kind {
-            Some(Kind::Prompt(prompt)) if prompt.job_id.is_empty() => {
-                prompt.text.lines().find(|line| !line.trim().is_empty())
-            }
-            _ => None,
-        });
-        prompts
+        let words = self.first_words().unwrap_or_default();
+        let mut lines = words.lines();
+        lines
+            .find(|line| !line.trim().is_empty())
             .unwrap_or_default()
             .trim()
             .chars()
             .take(60)
             .collect()
+    }
+
+    /// Whether the session has a title of its own.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.summary.title.is_empty()
+    }
+
+    /// The first prompt of a person.
+    #[must_use]
+    pub fn first_words(&self) -> Option<&str> {
+        self.items.values().find_map(|item| match &item.kind {
+            Some(Kind::Prompt(prompt)) if prompt.job_id.is_empty() => Some(prompt.text.as_str()),
+            _ => None,
+        })
     }
 
     fn state(&self) -> SessionState {
@@ -322,6 +353,12 @@ impl Transcript {
     #[must_use]
     pub fn running_turn(&self) -> Option<TurnId> {
         TurnId::new(self.summary.running_turn)
+    }
+
+    /// Who began the running turn; `None` when no client with a name did.
+    #[must_use]
+    pub fn turn_by(&self) -> Option<&ClientRef> {
+        self.running.by.as_ref()
     }
 
     /// Whether the running turn waits to be sent on by a person.
@@ -400,12 +437,6 @@ impl Transcript {
             .filter(move |item| item.turn == turn.get() && item.status == growing)
     }
 
-    /// Prompts accepted for later, in order.
-    #[must_use]
-    pub fn queue(&self) -> &[QueuedPrompt] {
-        &self.queue
-    }
-
     /// Approvals that wait for an answer, oldest first.
     pub fn pending_approvals(&self) -> impl Iterator<Item = &Approval> {
         self.approvals
@@ -417,6 +448,12 @@ impl Transcript {
     #[must_use]
     pub fn approval(&self, id: ApprovalId) -> Option<&Approval> {
         self.approvals.get(&id.get())
+    }
+
+    /// The approval that was asked for last, answered or not.
+    #[must_use]
+    pub fn newest_approval(&self) -> Option<&Approval> {
+        self.approvals.values().next_back()
     }
 
     /// The newest approval of one call.
@@ -436,6 +473,12 @@ impl Transcript {
             _ => None,
         });
         changed.collect()
+    }
+
+    /// What the model knows of files.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What a request was answered with, if it was seen before.

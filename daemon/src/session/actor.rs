@@ -14,7 +14,10 @@ use std::{
 use futures_util::StreamExt as _;
 use quire_proto::{
     id::{ItemId, JobId, SessionId},
-    v1::{Activity, Event, JobEnded, StopReason, TurnEnded, event::Body},
+    v1::{
+        Activity, ApprovalAnswer, ApprovalDecided, ApprovalVerdict, Event, JobEnded, StopReason,
+        TurnEnded, event::Body,
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -25,7 +28,11 @@ use tokio::{
 use super::{
     Handle, INBOX, Refusal, Reply, Request, Resting, Surroundings, World,
     acts::{Acts, Happened},
+    board::Seat,
     feed::{Closed, Feed},
+    interrupts::Interrupts,
+    sharing::Sharing,
+    titles::Named,
     writing::NoRoom,
 };
 use crate::{
@@ -69,17 +76,22 @@ pub fn wake(
 ) -> Handle {
     let (sender, inbox) = mpsc::channel(INBOX);
     let (happened_to, happened) = mpsc::unbounded_channel();
-    let feed = Arc::new(Feed::new(transcript.summary()));
+    let seat = Seat::new(world.board.clone(), id.clone());
+    let feed = Arc::new(Feed::new(transcript.summary()).seated(seat));
+    world.board.enter(&id, &feed, &transcript);
     let (lent, shown) = watch::channel(surroundings.clone());
     let actor = Actor {
         growing: Growing::open(&world.growing, &id),
         acts: Acts::new(happened_to, feed.clone()),
+        sharing: Sharing::new(&world.letterbox, &transcript),
         jobs: JoinSet::new(),
         dying: JoinSet::new(),
         inbox,
         deferred: VecDeque::new(),
         interrupted: Vec::new(),
+        interrupts: Interrupts::default(),
         waiting: Vec::new(),
+        titles: JoinSet::new(),
         paused: None,
         began: Instant::now(),
         sample: None,
@@ -129,6 +141,7 @@ pub(super) struct Actor {
     pub(super) deferred: VecDeque<Request>,
     /// Those who wait for the end of this turn.
     pub(super) interrupted: Vec<(u64, Reply<u64>)>,
+    pub(super) interrupts: Interrupts,
     pub(super) waiting: Vec<Reply<Resting>>,
     /// Newest failure of a turn: sentence and kind.
     pub(super) last_error: (String, String),
@@ -136,10 +149,14 @@ pub(super) struct Actor {
     /// Bytes written down of each growing item.
     pub(super) offsets: BTreeMap<ItemId, u64>,
     pub(super) acts: Acts,
+    /// What it shares with other sessions.
+    pub(super) sharing: Sharing,
     /// Ends of jobs that run.
     pub(super) jobs: JoinSet<JobEnded>,
     /// Jobs that are being stopped because what they lived with is over.
     pub(super) dying: JoinSet<()>,
+    /// A title that is being made.
+    pub(super) titles: JoinSet<Option<Named>>,
     /// The answer that is being read.
     pub(super) sample: Option<Deltas>,
     pub(super) timer: Option<Pin<Box<Sleep>>>,
@@ -186,7 +203,10 @@ impl Actor {
     async fn run(mut self, happened: mpsc::UnboundedReceiver<Happened>, panicked: bool) {
         let closing = Closing(self.feed.clone());
         let done = match self.take_over(panicked).await {
-            Ok(()) => self.live(happened).await,
+            Ok(()) => {
+                self.notify_of_waiting();
+                self.live(happened).await
+            }
             Err(error) => Err(error),
         };
         match done {
@@ -210,6 +230,7 @@ impl Actor {
                 Some(Happened::Started(job)) = happened.recv() => self.job_started(job).await,
                 Some(input) = self.acts.next() => self.advance(input).await,
                 Some(Ok(ended)) = self.jobs.join_next() => self.job_ended(ended).await,
+                Some(Ok(named)) = self.titles.join_next() => self.title_made(named).await,
                 Some(_dead) = self.dying.join_next() => self.rest().await,
                 input = next_of(&mut self.sample) => self.advance(input).await,
                 () = rung(&mut self.timer) => {
@@ -242,6 +263,7 @@ impl Actor {
         self.carry_out(effects, NoRoom::Wait).await?;
         self.growing.clear()?;
         self.stop_outlived();
+        self.ask_for_title();
         if ended { self.rest().await } else { Ok(()) }
     }
 
@@ -252,6 +274,13 @@ impl Actor {
             self.pending.push(notice.into());
         }
         if let Some(turn) = self.transcript.running_turn() {
+            let asked: Vec<u64> = self
+                .transcript
+                .pending_approvals()
+                .map(|one| one.id)
+                .collect();
+            let withdrawn = asked.into_iter().map(|id| withdrawn(id).into());
+            self.pending.extend(withdrawn);
             let ended = TurnEnded {
                 turn: turn.get(),
                 stop_reason: StopReason::Internal.into(),
@@ -342,6 +371,7 @@ impl Actor {
             environment: without_keys(&self.surroundings.environment, &self.world.models.keys()),
             umask: self.surroundings.umask,
             policy: Arc::new(self.transcript.policy()),
+            known: self.known(),
         }
     }
 
@@ -373,6 +403,21 @@ impl Actor {
         };
         futures_util::stream::once(answer).flatten().boxed()
     }
+}
+
+/// Nobody is asked any more: quire failed in the turn.
+fn withdrawn(id: u64) -> Body {
+    let answer = ApprovalAnswer {
+        verdict: ApprovalVerdict::Deny.into(),
+        message: "quire itself failed in this turn".to_owned(),
+        decided_ms: now_ms(),
+        automatic: true,
+        ..ApprovalAnswer::default()
+    };
+    Body::ApprovalDecided(ApprovalDecided {
+        id,
+        answer: Some(answer),
+    })
 }
 
 async fn next_request(

@@ -39,7 +39,10 @@ impl Actor {
         match effect {
             Effect::Append(entry) => self.pending.push(*entry),
             Effect::Grow { item, text } => self.grow(item, &text).await?,
-            Effect::Sample => self.sample = Some(self.ask()),
+            Effect::Sample => {
+                self.tell_news().await?;
+                self.sample = Some(self.ask());
+            }
             Effect::StopSample => self.sample = None,
             Effect::Later(wait) => self.sleep(wait),
             Effect::Prepare { item, call } => {

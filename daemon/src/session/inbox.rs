@@ -3,21 +3,21 @@
 use quire_proto::{
     id::ApprovalId,
     v1::{
-        Approval, ApprovalAnswer, ApprovalVerdict, NoticeItem, NoticeLevel, Policy, PromptItem,
-        PromptMode, PromptQueued, PromptRemoved, QueuedPrompt, SessionChanged, SessionState,
-        StopReason, event::Body,
+        Approval, ApprovalAnswer, ApprovalVerdict, NoticeItem, NoticeLevel, Policy, SessionChanged,
+        SessionState, StopReason, event::Body,
     },
 };
 
 use super::{
-    Caller, Change, Looked, Refusal, Reply, Request, Resting,
+    Caller, Change, Looked, Refusal, Reply, Request, Resting, Running,
     actor::{Actor, Ended, now_ms, reply},
+    queue::entry,
     writing::NoRoom,
 };
 use crate::adapters::store::StoreError;
 use crate::pure::{
-    transcript::{Answer, Transcript},
-    turn::{Beginning, Effect, Entry, Input, Turn},
+    transcript::Transcript,
+    turn::{Effect, Entry, Input},
 };
 
 impl Actor {
@@ -27,12 +27,18 @@ impl Actor {
         match request {
             Request::Prompt {
                 caller,
-                prompt,
-                mode,
-                expected_turn,
+                saying,
                 reply: to,
             } => {
-                let answer = self.prompt(caller, prompt, mode, expected_turn).await;
+                let answer = self.prompt(caller, saying).await;
+                pass_on(to, answer)
+            }
+            Request::ChangeQueued {
+                caller,
+                change,
+                reply: to,
+            } => {
+                let answer = self.change_queued(caller, change).await;
                 pass_on(to, answer)
             }
             Request::Unqueue {
@@ -86,104 +92,11 @@ impl Actor {
                 reply(to, Ok(Self::look(&self.transcript)));
                 Ok(())
             }
-        }
-    }
-
-    async fn prompt(
-        &mut self,
-        caller: Caller,
-        prompt: PromptItem,
-        mode: PromptMode,
-        expected_turn: u64,
-    ) -> Result<Answer, Refusal> {
-        if let Some(answer) = self.transcript.answer(&caller.request_id) {
-            return Ok(answer);
-        }
-        let running = self.transcript.running_turn().map_or(0, |turn| turn.get());
-        if expected_turn != 0 && expected_turn != running {
-            return Err(Refusal::OtherTurn {
-                expected: expected_turn,
-            });
-        }
-        // A suspended turn waits for exactly this.
-        if mode == PromptMode::Start && running != 0 && !self.transcript.is_suspended() {
-            return Err(Refusal::Busy { turn: running });
-        }
-        let mode = if mode == PromptMode::Queue {
-            mode
-        } else {
-            PromptMode::Steer
-        };
-        let request_id = caller.request_id.clone();
-        let queued = QueuedPrompt {
-            request_id,
-            prompt: Some(prompt),
-            mode: mode.into(),
-            by: caller.by.clone(),
-        };
-        if running == 0 && self.transcript.queue().is_empty() {
-            self.begin(queued, NoRoom::Refuse).await?;
-        } else {
-            for told in self.untold().await {
-                let entry = self.as_prompt(told);
-                self.pending.push(entry);
+            Request::Piece { further, reply: to } => {
+                reply(to, Ok(self.transcript.piece(further)));
+                Ok(())
             }
-            let queued = PromptQueued {
-                prompt: Some(queued),
-            };
-            self.append(&caller, Body::PromptQueued(queued)).await?;
-            self.advance(Input::Continue).await?;
         }
-        Ok(self
-            .transcript
-            .answer(&caller.request_id)
-            .unwrap_or_default())
-    }
-
-    /// Begins a turn. Refused for want of room, it never was.
-    pub(super) async fn begin(
-        &mut self,
-        prompt: QueuedPrompt,
-        no_room: NoRoom,
-    ) -> Result<(), Ended> {
-        let preamble = match self.transcript.next_turn().get() {
-            1 => Some((self.world.briefing)(self.place()).await),
-            _ => None,
-        };
-        let beginning = Beginning {
-            prompt,
-            preamble,
-            ends: self.untold().await,
-            max_samples: self.world.max_samples,
-            now: self.now(),
-        };
-        let (turn, effects) = Turn::begin(&self.transcript, beginning);
-        self.turn = Some(turn);
-        let done = self.carry_out(effects, no_room).await;
-        if done.as_ref().is_err_and(Ended::is_refusal) {
-            self.turn = None;
-        }
-        done
-    }
-
-    async fn unqueue(&mut self, caller: Caller, prompt: String) -> Result<(), Refusal> {
-        if self.transcript.answer(&caller.request_id).is_some() {
-            return Ok(());
-        }
-        if !self
-            .transcript
-            .queue()
-            .iter()
-            .any(|queued| queued.request_id == prompt)
-        {
-            return Err(Refusal::NotQueued);
-        }
-        self.append(
-            &caller,
-            Body::PromptRemoved(PromptRemoved { request_id: prompt }),
-        )
-        .await?;
-        Ok(())
     }
 
     /// Answers when the turn has ended, which is when its tools are dead.
@@ -193,18 +106,24 @@ impl Actor {
         expected: u64,
         to: Reply<u64>,
     ) -> Result<(), Ended> {
-        let running = self.transcript.running_turn().map_or(0, |turn| turn.get());
-        let seen = self.transcript.answer(&caller.request_id);
-        let interrupted = seen
-            .and_then(|answer| answer.turn)
-            .map_or(running, |turn| turn.get());
-        if seen.is_none() && expected != 0 && expected != running {
-            reply(to, Err(Refusal::OtherTurn { expected }));
-        } else if interrupted == running && running != 0 {
-            self.interrupted.push((running, to));
+        let running = Running::of(&self.transcript);
+        let seen = self.interrupts.answer(&self.transcript, &caller.request_id);
+        if seen.is_none() && expected != 0 && expected != running.turn {
+            reply(to, Err(Refusal::OtherTurn { expected, running }));
+            return Ok(());
+        }
+        let interrupted = seen.unwrap_or(running.turn);
+        if interrupted != 0 && interrupted == running.turn {
+            self.interrupted.push((interrupted, to));
+            if running.interrupted {
+                self.interrupts.remember(caller.request_id, interrupted);
+                return Ok(());
+            }
             let Caller { by, request_id } = caller;
-            self.advance(Input::Interrupt { by, request_id }).await?;
-        } else if interrupted == 0 || self.dying.is_empty() {
+            return self.advance(Input::Interrupt { by, request_id }).await;
+        }
+        self.interrupts.remember(caller.request_id, interrupted);
+        if interrupted == 0 || self.dying.is_empty() {
             reply(to, Ok(interrupted));
         } else {
             self.interrupted.push((interrupted, to));
@@ -221,17 +140,8 @@ impl Actor {
         if let Some(decided) = self.transcript.decided_by(&caller.request_id) {
             return Ok(decided.clone());
         }
-        let pending: Vec<&Approval> = self.transcript.pending_approvals().collect();
-        let id = match (ApprovalId::new(approval), pending.as_slice()) {
-            (Some(id), _) => id,
-            (None, [one]) => ApprovalId::new(one.id).ok_or(Refusal::NoApproval)?,
-            (None, []) => return Err(Refusal::NoApproval),
-            (None, many) => return Err(Refusal::ManyApprovals(many.len())),
-        };
-        let known = self.transcript.approval(id).ok_or(Refusal::NoApproval)?;
-        if let Some(answered) = &known.answer {
-            return Err(Refusal::Answered(Box::new(answered.clone())));
-        }
+        let known = self.pending(approval)?;
+        let id = ApprovalId::new(known.id).ok_or(Refusal::Closed)?;
         let always = matches!(
             answer.verdict(),
             ApprovalVerdict::Session | ApprovalVerdict::Rule
@@ -252,6 +162,29 @@ impl Actor {
         };
         self.advance_or(NoRoom::Refuse, decided).await?;
         Ok(self.transcript.approval(id).cloned().unwrap_or_default())
+    }
+
+    /// The approval of that number, 0 being the only one that waits, if it does wait.
+    fn pending(&self, number: u64) -> Result<&Approval, Refusal> {
+        let pending: Vec<&Approval> = self.transcript.pending_approvals().collect();
+        let all = || pending.iter().copied().cloned().collect::<Vec<_>>();
+        let known = match (ApprovalId::new(number), pending.as_slice()) {
+            (Some(id), _) => self.transcript.approval(id),
+            (None, [one]) => Some(*one),
+            (None, []) => self.transcript.newest_approval(),
+            (None, _) => return Err(Refusal::ManyApprovals(all())),
+        };
+        match known {
+            None => Err(Refusal::NoApproval {
+                number,
+                pending: all(),
+            }),
+            Some(known) if known.answer.is_some() => Err(Refusal::Answered {
+                approval: Box::new(known.clone()),
+                newest: number == 0,
+            }),
+            Some(known) => Ok(known),
+        }
     }
 
     async fn change(&mut self, caller: Caller, change: Change) -> Result<(), Refusal> {
@@ -289,12 +222,6 @@ impl Actor {
             for_model: true,
         };
         Some(self.notice(notice).into())
-    }
-
-    /// Writes what a caller asked for, or refuses it.
-    pub(super) async fn append(&mut self, caller: &Caller, body: Body) -> Result<(), Ended> {
-        let effects = vec![Effect::append(entry(caller, body))];
-        self.carry_out(effects, NoRoom::Refuse).await
     }
 
     pub(super) fn look(transcript: &Transcript) -> Looked {
@@ -335,14 +262,6 @@ impl Actor {
         for to in self.waiting.drain(..) {
             reply(to, Ok(resting.clone()));
         }
-    }
-}
-
-fn entry(caller: &Caller, body: Body) -> Entry {
-    Entry {
-        body,
-        by: caller.by.clone(),
-        request_id: caller.request_id.clone(),
     }
 }
 

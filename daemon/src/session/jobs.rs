@@ -173,19 +173,6 @@ impl Actor {
             request_id,
         }
     }
-
-    /// Tells the user's own program of background jobs that ended, once that is in the log.
-    pub(super) fn notify(&self, events: &[Event]) {
-        for id in events.iter().filter_map(ended_or_left) {
-            let Some((job, ended)) = self.transcript.job(id).zip(self.transcript.job_end(id))
-            else {
-                continue;
-            };
-            if self.transcript.ran_in_background(id) {
-                (self.world.notify)(job_end::news(&self.transcript.summary(), job, ended));
-            }
-        }
-    }
 }
 
 async fn told(jobs: &Arc<dyn RunningJobs>, job: &Job, ended: &JobEnded) -> PromptItem {
@@ -202,7 +189,7 @@ async fn told(jobs: &Arc<dyn RunningJobs>, job: &Job, ended: &JobEnded) -> Promp
 
 /// The job that ended by this event, or that the call which started it leaves to itself. Whichever
 /// comes second tells that a job has ended in the background.
-fn ended_or_left(event: &Event) -> Option<&str> {
+pub(super) fn ended_or_left(event: &Event) -> Option<&str> {
     match event.body.as_ref()? {
         Body::JobEnded(ended) => Some(&ended.job_id),
         Body::ItemCompleted(done) => match done.item.as_ref()?.kind.as_ref()? {

@@ -5,12 +5,20 @@
 
 mod actor;
 mod acts;
+pub mod board;
 mod effects;
 pub mod feed;
 mod inbox;
+mod interrupts;
 mod jobs;
+pub mod letterbox;
+mod news;
+mod queue;
+mod refusal;
+mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod titles;
 pub mod world;
 mod writing;
 
@@ -35,12 +43,19 @@ use crate::{
         model::Models,
         tool::{Place, RunningJobs, Tool},
     },
-    pure::transcript::Answer,
+    pure::{
+        news::News,
+        transcript::{Answer, Further, Piece},
+    },
 };
 pub use actor::{now_ms, start, wake};
+use board::Board;
 use feed::Feed;
+use letterbox::Letterbox;
+pub use queue::QueueChange;
+pub use refusal::Running;
 pub use world::{Held, Lending, Lent, Surroundings};
-pub use writing::history;
+pub use writing::{history, logged};
 
 /// Requests that may wait for an actor; more wait at the door.
 const INBOX: usize = 64;
@@ -60,12 +75,16 @@ pub struct World {
     pub tools: Arc<[Arc<dyn Tool>]>,
     /// Jobs that calls leave running.
     pub jobs: Arc<dyn RunningJobs>,
+    /// Where sessions tell each other what they changed.
+    pub letterbox: Letterbox,
     /// Writes what the model is told before the first prompt.
     pub briefing: Arc<dyn Fn(Place) -> BoxFuture<'static, String> + Send + Sync>,
     /// Adds a rule to the user's configuration; the error is a sentence.
     pub save_rule: SaveRule,
-    /// Tells the user's own program that a background job has ended.
+    /// Tells the user's own program that someone is needed, or could look.
     pub notify: Notify,
+    /// What is told to those who look over all sessions.
+    pub board: Board,
     /// The system prompt.
     pub instructions: Arc<str>,
     /// Most requests to the model in one turn.
@@ -75,8 +94,8 @@ pub struct World {
 /// Keeps a rule; the error is a sentence.
 pub type SaveRule = Arc<dyn Fn(&Rule) -> Result<(), String> + Send + Sync>;
 
-/// Takes one JSON object; never blocks, and whatever goes wrong is logged.
-pub type Notify = Arc<dyn Fn(String) + Send + Sync>;
+/// Tells the user's own program; never blocks, and whatever goes wrong is logged.
+pub type Notify = Arc<dyn Fn(News) + Send + Sync>;
 
 /// Who asks, and by which request.
 #[derive(Clone, Debug, Default)]
@@ -91,26 +110,35 @@ pub struct Caller {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// A turn runs and the request wants none to.
-    #[error("turn {turn} is running: send with mode steer or queue, or interrupt it")]
-    Busy {
-        /// The running turn.
-        turn: u64,
-    },
-    /// Another turn than the one expected runs, or none.
-    #[error("turn {expected} is not running any more")]
+    #[error("{}", .0.busy())]
+    Busy(Running),
+    /// Another turn than the one expected runs, or none, or it is being interrupted.
+    #[error("{}", running.instead_of(*expected))]
     OtherTurn {
         /// What the caller expected.
         expected: u64,
+        /// What runs.
+        running: Running,
     },
     /// The approval has an answer.
-    #[error("{}", already(.0))]
-    Answered(Box<ApprovalAnswer>),
-    /// There is no such approval, or none is pending.
-    #[error("no approval is pending")]
-    NoApproval,
+    #[error("{}", refusal::already(approval, *newest))]
+    Answered {
+        /// With its answer.
+        approval: Box<Approval>,
+        /// Whether the caller named none, and this is the newest.
+        newest: bool,
+    },
+    /// There is no such approval, or none was ever asked for.
+    #[error("{}", refusal::nothing_to_answer(*number, pending))]
+    NoApproval {
+        /// What the caller named; 0 for the only one.
+        number: u64,
+        /// Those that wait.
+        pending: Vec<Approval>,
+    },
     /// Several approvals are pending and none was named.
-    #[error("{0} approvals are pending: name one by its number")]
-    ManyApprovals(usize),
+    #[error("{}", refusal::several(.0))]
+    ManyApprovals(Vec<Approval>),
     /// "Always" was answered where no rule could say it safely.
     #[error("no rule can be made of this call: approve it once, or deny it")]
     NoRule,
@@ -123,6 +151,12 @@ pub enum Refusal {
     /// The prompt is not in the queue.
     #[error("that prompt is not in the queue any more")]
     NotQueued,
+    /// Nobody said the prompt, so nobody can say it otherwise.
+    #[error("that prompt tells how a job ended: it can be moved or removed, not edited")]
+    NotSaid,
+    /// The prompt was to stand before itself.
+    #[error("a prompt cannot stand before itself")]
+    BeforeItself,
     /// There is no such job in this session.
     #[error("this session has no job `{0}`")]
     NoJob(JobId),
@@ -137,30 +171,19 @@ pub enum Refusal {
     Closed,
 }
 
-fn already(answer: &ApprovalAnswer) -> String {
-    let verdict = match answer.verdict() {
-        quire_proto::v1::ApprovalVerdict::Deny => "denied",
-        _ => "approved",
-    };
-    match &answer.by {
-        Some(client) => format!(
-            "already {verdict} from {} (pid {})",
-            client.name, client.pid
-        ),
-        None => format!("already {verdict} by the policy"),
-    }
-}
-
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What a session can be asked for.
 enum Request {
     Prompt {
         caller: Caller,
-        prompt: PromptItem,
-        mode: PromptMode,
-        expected_turn: u64,
+        saying: Saying,
         reply: Reply<Answer>,
+    },
+    ChangeQueued {
+        caller: Caller,
+        change: QueueChange,
+        reply: Reply<Vec<QueuedPrompt>>,
     },
     Unqueue {
         caller: Caller,
@@ -194,10 +217,25 @@ enum Request {
     Look {
         reply: Reply<Looked>,
     },
+    Piece {
+        further: Option<Further>,
+        reply: Reply<Piece>,
+    },
     Told {
         job: String,
         reply: Reply<Option<String>>,
     },
+}
+
+/// Something said to the agent, and under which conditions.
+#[derive(Clone, Debug, Default)]
+pub struct Saying {
+    /// What is said.
+    pub prompt: PromptItem,
+    /// When it takes effect; unspecified steers.
+    pub mode: PromptMode,
+    /// When not 0: only if this turn is running.
+    pub expected_turn: u64,
 }
 
 /// Properties of a session to be changed; what is `None` stays.
@@ -290,11 +328,32 @@ impl Handle {
         mode: PromptMode,
         expected_turn: u64,
     ) -> Result<Answer, Refusal> {
-        self.ask(|reply| Request::Prompt {
-            caller,
+        let saying = Saying {
             prompt,
             mode,
             expected_turn,
+        };
+        self.ask(|reply| Request::Prompt {
+            caller,
+            saying,
+            reply,
+        })
+        .await
+    }
+
+    /// Edits or moves a prompt that waits; returns the queue as it is then. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotQueued`], [`Refusal::NotSaid`], [`Refusal::BeforeItself`], [`Refusal::Store`].
+    pub async fn change_queued(
+        &self,
+        caller: Caller,
+        change: QueueChange,
+    ) -> Result<Vec<QueuedPrompt>, Refusal> {
+        self.ask(|reply| Request::ChangeQueued {
+            caller,
+            change,
             reply,
         })
         .await
@@ -388,6 +447,15 @@ impl Handle {
     /// [`Refusal::Closed`].
     pub async fn look(&self) -> Result<Looked, Refusal> {
         self.ask(|reply| Request::Look { reply }).await
+    }
+
+    /// A piece of a snapshot of the session: the first, of how it is now, or the one that `further` names.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`].
+    pub async fn piece(&self, further: Option<Further>) -> Result<Piece, Refusal> {
+        self.ask(|reply| Request::Piece { further, reply }).await
     }
 
     /// What an ended job printed, if the log tells all of it.

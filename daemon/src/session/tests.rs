@@ -1,6 +1,8 @@
 //! Sessions over a real store, with a model and a tool that do as they are told.
 
+mod acting;
 mod again;
+mod answers;
 pub(crate) mod faults;
 mod jobs;
 mod room;
@@ -171,9 +173,11 @@ pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Co
         models: Arc::new(Played(Arc::new(script))),
         tools: Arc::from([Arc::new(tool.clone()) as Arc<dyn Tool>]),
         jobs: Arc::new(tool.clone()),
+        letterbox: Letterbox::default(),
         briefing: Arc::new(|_| std::future::ready("<cwd>/w</cwd>".to_owned()).boxed()),
         save_rule: Arc::new(|_| Ok(())),
         notify: Arc::new(|_| {}),
+        board: Board::default(),
         instructions: Arc::from("be good"),
         max_samples: 20,
     }
@@ -181,9 +185,15 @@ pub(crate) fn world(directory: &Path, script: Vec<Option<Vec<Delta>>>, tool: &Co
 
 impl Bench {
     async fn new(script: Vec<Option<Vec<Delta>>>) -> Self {
+        Self::new_in(script, |_| ()).await
+    }
+
+    /// One in a world that is like the others but for this.
+    async fn new_in(script: Vec<Option<Vec<Delta>>>, other: impl FnOnce(&mut World)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tool = Counted::default();
-        let world = world(directory.path(), script, &tool);
+        let mut world = world(directory.path(), script, &tool);
+        other(&mut world);
         let id = SessionId::random();
         let rule = Rule {
             prefix: vec!["ask".to_owned()],
@@ -397,7 +407,7 @@ async fn an_approval_has_one_winner() {
         .handle
         .decide(caller("b"), 1, answer(ApprovalVerdict::Deny))
         .await;
-    assert!(matches!(late, Err(Refusal::Answered(_))), "{late:?}");
+    assert!(matches!(late, Err(Refusal::Answered { .. })), "{late:?}");
     assert!(
         bench
             .handle
@@ -471,7 +481,7 @@ async fn watchers_see_text_only_once_it_is_safe() {
     let mut reader = feed::Reader::at(1, Default::default());
     while seen.lock().unwrap().as_str() != "shown" {
         if let feed::Next::Updates(updates) = bench.handle.feed().next(&mut reader) {
-            for update in updates {
+            for update in updates.updates() {
                 if let Some(quire_proto::v1::session_service_watch_response::Update::Delta(delta)) =
                     update.update
                 {

@@ -156,8 +156,10 @@ impl Actor {
                 .iter()
                 .filter_map(|event| told_job(&self.transcript, event)),
         );
+        self.world.board.wrote(&self.id, &self.transcript, &events);
         self.notify(&events);
-        self.feed.publish(&events, summary);
+        self.share(&events);
+        self.feed.publish(events, summary);
         self.show_want();
         Ok(())
     }
@@ -224,6 +226,7 @@ impl Actor {
     fn answer_paused(&mut self, request: Request, log: &Transcript) {
         match request {
             Request::Look { reply: to } => reply(to, Ok(Self::look(log))),
+            Request::Piece { further, reply: to } => reply(to, Ok(log.piece(further))),
             Request::Told { job, reply: to } => {
                 reply(to, Ok(log.told_output(&job).map(str::to_owned)));
             }
@@ -235,8 +238,24 @@ impl Actor {
                 let known = log.answer(&caller.request_id);
                 reply(to, known.ok_or_else(|| StoreError::Full.into()));
             }
-            Request::Unqueue { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
-            Request::Decide { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
+            Request::ChangeQueued {
+                caller, reply: to, ..
+            } => {
+                let known = log.answer(&caller.request_id).map(|_| log.queue().to_vec());
+                reply(to, known.ok_or_else(|| StoreError::Full.into()));
+            }
+            Request::Unqueue {
+                caller, reply: to, ..
+            } => {
+                let known = log.answer(&caller.request_id).map(drop);
+                reply(to, known.ok_or_else(|| StoreError::Full.into()));
+            }
+            Request::Decide {
+                caller, reply: to, ..
+            } => {
+                let known = log.decided_by(&caller.request_id).cloned();
+                reply(to, known.ok_or_else(|| StoreError::Full.into()));
+            }
             Request::Change { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
             Request::Detach { reply: to, .. } => reply(to, Err(StoreError::Full.into())),
         }
@@ -254,7 +273,7 @@ impl Actor {
                 request_id,
             } = entry;
             match &mut body {
-                Body::SampleEnded(ended) => {
+                Body::SampleEnded(ended) if ended.turn != 0 => {
                     let spent = ended.usage.get_or_insert_default();
                     usage = add(usage, *spent);
                 }
@@ -276,20 +295,27 @@ impl Actor {
     }
 }
 
-/// The session as its log tells it, without what is not written yet.
-async fn logged(store: &Store, id: &SessionId) -> Result<Transcript, StoreError> {
+/// The session as its log tells it, without what is not written yet. Holds one page of it at a time.
+///
+/// # Errors
+///
+/// What the store says.
+pub async fn logged(store: &Store, id: &SessionId) -> Result<Transcript, StoreError> {
     let mut transcript = Transcript::of(id.as_str());
-    for event in history(store, id).await? {
-        transcript.apply(&event);
+    loop {
+        let page = store.events(id, transcript.head(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(transcript);
+        }
+        page.iter().for_each(|event| transcript.apply(event));
     }
-    Ok(transcript)
 }
 
 /// Events that begin something, so that refusing them loses nothing: also a call that promises to do
 /// something, which is better not done when its outcome may find no room.
 fn begins(body: &Body) -> bool {
     match body {
-        Body::TurnStarted(_) | Body::PromptQueued(_) => true,
+        Body::TurnStarted(_) | Body::PromptQueued(_) | Body::PromptChanged(_) => true,
         Body::ItemChanged(changed) => {
             let kind = changed.item.as_ref().and_then(|item| item.kind.as_ref());
             matches!(kind, Some(Kind::ToolCall(call)) if call.intent.is_some())

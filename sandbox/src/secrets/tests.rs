@@ -1,3 +1,5 @@
+//! What is a secret, what is a door, and what real environments need.
+
 use super::*;
 
 #[test]
@@ -13,7 +15,14 @@ fn secrets_are_told_from_what_tools_need() {
         ("MYSQL_PWD", "x", Secret),
         ("REDISCLI_AUTH", "x", Secret),
         ("SENTRY_DSN", "https://abc@sentry.io/1", Secret),
-        ("AWS_REGION", "x", Secret),
+        ("AWS_ACCESS_KEY_ID", "x", Secret),
+        ("AWS_SECRET_ACCESS_KEY", "x", Secret),
+        ("AWS_SESSION_TOKEN", "x", Secret),
+        ("AWS_REGION", "x", Door),
+        ("AWS_CA_BUNDLE", "/etc/ssl/ca.pem", Door),
+        ("AZURE_CLIENT_SECRET", "x", Secret),
+        ("VAULT_TOKEN", "x", Secret),
+        ("VAULT_ADDR", "https://x", Door),
         ("client_secret", "x", Secret),
         ("SECRET_KEY_BASE", "x", Secret),
         ("SSH_PRIVATE_KEY", "x", Secret),

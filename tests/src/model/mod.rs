@@ -143,6 +143,13 @@ impl MockModel {
         all.into_iter().filter(|one| one.step.is_some()).collect()
     }
 
+    /// Requests beside the script so far: those without tools, for titles and the like.
+    #[must_use]
+    pub fn asides(&self) -> Vec<Request> {
+        let all = self.shared.requests();
+        all.into_iter().filter(|one| one.step.is_none()).collect()
+    }
+
     /// Waits until that many requests of the script have come.
     ///
     /// # Panics

@@ -9,7 +9,8 @@ use quire_proto::{
     id::{ApprovalId, TurnId},
     v1::{
         ApprovalServiceDecideRequest, ApprovalVerdict, ClientRef, OutcomeStatus,
-        TurnServiceInterruptRequest, item::Kind,
+        SessionServiceWatchResponse, TurnServiceInterruptRequest, event::Body, item::Kind,
+        session_service_watch_response::Update,
     },
 };
 use tokio::{
@@ -30,6 +31,9 @@ use crate::{
 /// How these clients introduce themselves. They cannot answer each other's questions.
 pub(super) const NAME: &str = "exec";
 
+/// Why these clients say no.
+const NOBODY: &str = "nobody is there to approve this";
+
 /// How long a suspended turn may stay so once its keys and environment have been sent again.
 const SUSPENDED_MAX: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,8 @@ pub struct Drive {
     fold: Box<dyn Fold>,
     /// `None` while the prompt waits in the queue.
     turn: Option<TurnId>,
+    /// The request that brought the prompt; empty when its turn is known from the start.
+    prompt: String,
     /// Events up to here were there before the prompt, and are not printed.
     seen: u64,
     /// Calls under way: interrupts and decisions.
@@ -67,6 +73,7 @@ impl Drive {
             watch,
             fold,
             turn,
+            prompt: String::new(),
             seen,
             calls: FuturesUnordered::new(),
             answered: BTreeSet::new(),
@@ -74,6 +81,13 @@ impl Drive {
             timed_out: None,
             interrupts: 0,
         }
+    }
+
+    /// The request that brought the prompt, by which its turn is known when it waits in the queue first.
+    #[must_use]
+    pub fn of_prompt(mut self, request_id: &str) -> Self {
+        request_id.clone_into(&mut self.prompt);
+        self
     }
 
     /// Follows the turn to its end and tells how it ended: `None` for well.
@@ -134,13 +148,11 @@ impl Drive {
     }
 
     /// Writes once for all updates that came together, so that a fast model costs few system calls.
-    fn show(
-        &mut self,
-        updates: &[quire_proto::v1::SessionServiceWatchResponse],
-    ) -> Result<(), Failure> {
+    fn show(&mut self, updates: &[SessionServiceWatchResponse]) -> Result<(), Failure> {
         let mut printed = Printed::default();
         for update in updates {
             let changes = self.watch.apply(update);
+            self.look_for_turn(update)?;
             if self.watch.view().session().head_seq > self.seen {
                 self.fold.changed(self.watch.view(), &changes, &mut printed);
             }
@@ -148,16 +160,59 @@ impl Drive {
         context::write_out(&printed)
     }
 
+    /// A prompt that waited is taken by a turn, or taken back.
+    fn look_for_turn(&mut self, update: &SessionServiceWatchResponse) -> Result<(), Failure> {
+        let Some(Update::Event(event)) = update.update.as_ref().filter(|_| self.turn.is_none())
+        else {
+            return Ok(());
+        };
+        match &event.body {
+            Some(Body::ItemCompleted(done)) if event.request_id == self.prompt => {
+                let item = done.item.as_ref();
+                self.turn = item.and_then(|item| TurnId::new(item.turn));
+            }
+            Some(Body::PromptRemoved(removed)) if removed.request_id == self.prompt => {
+                let by = event.by.as_ref();
+                let by = by.map(|by| format!(" from {} (pid {})", by.name, by.pid));
+                let message = format!(
+                    "the prompt was taken back{} before its turn",
+                    by.unwrap_or_default()
+                );
+                return Err(Failure::new(Exit::Failed, message));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn ended(&self) -> Option<Option<Failure>> {
         let turn = self.watch.view().turn(self.turn?)?;
         let ended = turn.ended.as_ref()?;
         let failure = Failure::of_turn(ended);
         let timed_out = self.timed_out.filter(|_| failure.is_some());
-        let failure = failure.or_else(|| self.denied());
+        let failure = failure
+            .map(|failure| self.alone().unwrap_or(failure))
+            .or_else(|| self.denied());
         Some(match timed_out {
             Some(time) => Some(time_over(time, "the turn was interrupted")),
             None => failure,
         })
+    }
+
+    /// What could be done so that the next one is not denied for want of anyone to ask.
+    fn alone(&self) -> Option<Failure> {
+        let view = self.watch.view();
+        let mut asked = self.answered.iter().filter_map(|id| view.approval(*id));
+        let denied = asked.rfind(|approval| {
+            let answer = approval.answer.as_ref();
+            answer.is_some_and(|answer| answer.message == NOBODY)
+        })?;
+        let (what, session) = (&denied.title, self.watch.session());
+        let message = format!(
+            "a call was denied, as nobody is there to approve it: {what}; keep `quire attach {session}` open \
+             to be asked, or allow it by a rule under [[policy.rules]] in the configuration"
+        );
+        Some(Failure::new(Exit::Denied, message))
     }
 
     /// A turn that ended well without what it asked for did not end well for a script.
@@ -247,7 +302,7 @@ impl Drive {
             session: self.watch.session().to_owned(),
             approval: id.get(),
             verdict: ApprovalVerdict::Deny.into(),
-            message: "nobody is there to approve this".into(),
+            message: NOBODY.into(),
             stop: true,
         };
         let link = self.watch.link().clone();

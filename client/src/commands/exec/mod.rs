@@ -150,6 +150,7 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
     let Begun {
         link,
         session,
+        request,
         turn,
     } = begun;
     let mut printed = Printed::default();
@@ -177,7 +178,7 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
         _ => Watch::from_start(link, session.id),
     };
     let watch = watch.lending(world).telling_silence(!arguments.json);
-    let mut drive = Drive::new(watch, fold, turn, seen);
+    let mut drive = Drive::new(watch, fold, turn, seen).of_prompt(&request);
     let ended = drive.run(limits).await?;
     if let Some(failure) = ended {
         return Err(Ending::Turn(failure));
@@ -193,6 +194,8 @@ struct Begun {
     link: Link,
     /// The session as it was before the prompt.
     session: Session,
+    /// What brought the prompt.
+    request: String,
     /// `None` while the prompt waits in the queue.
     turn: Option<TurnId>,
 }
@@ -223,6 +226,7 @@ async fn begin(
     Ok(Begun {
         link,
         session,
+        request: request.request_id,
         turn: TurnId::new(sent.into_inner().turn),
     })
 }

@@ -41,6 +41,10 @@ fn client(name: &str, observer: bool) -> v1::ClientRef {
 
 /// A play in which the first turn has started, and a drive that follows it.
 async fn driven(stage: &Stage, play: &Play) -> Drive {
+    following(stage, play, TurnId::new(1)).await
+}
+
+async fn following(stage: &Stage, play: &Play, turn: Option<TurnId>) -> Drive {
     play.happen(Body::TurnStarted(TurnStarted {
         turn: 1,
         model: String::new(),
@@ -51,7 +55,7 @@ async fn driven(stage: &Stage, play: &Play) -> Drive {
     };
     let link = Link::open(&stage.host, who).await.unwrap();
     let watch = Watch::from_start(link, "s".into());
-    Drive::new(watch, Box::new(Json::default()), TurnId::new(1), u64::MAX)
+    Drive::new(watch, Box::new(Json::default()), turn, u64::MAX)
 }
 
 #[tokio::test]
@@ -72,6 +76,56 @@ async fn a_question_that_nobody_can_answer_is_denied() {
         let decided = play.heard(|heard| heard.decided.clone());
         assert_eq!(decided.len(), 1);
         assert!(decided[0].stop);
+        let told = failure.to_string();
+        assert!(
+            told.contains("git push") && told.contains("quire attach s"),
+            "{told}"
+        );
+    }
+}
+
+/// The request by which the driven prompt came.
+const PROMPT: &str = "prompt-of-ours";
+
+fn event(body: Body, request_id: &str) -> v1::Event {
+    v1::Event {
+        request_id: request_id.into(),
+        by: Some(client("tui", false)),
+        body: Some(body),
+        ..v1::Event::default()
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_waited_is_followed_into_its_turn_or_out_of_the_queue() {
+    let begun = v1::ItemCompleted {
+        item: Some(v1::Item {
+            id: 1,
+            turn: 1,
+            kind: Some(v1::item::Kind::Prompt(v1::PromptItem::default())),
+            ..v1::Item::default()
+        }),
+    };
+    let removed = v1::PromptRemoved {
+        request_id: PROMPT.into(),
+    };
+    let table = [
+        (event(Body::ItemCompleted(begun), PROMPT), None),
+        (
+            event(Body::PromptRemoved(removed), "another"),
+            Some("the prompt was taken back from tui (pid 1) before its turn"),
+        ),
+    ];
+    for (what, want) in table {
+        let stage = Stage::new("");
+        let play = Play::new(vec![]);
+        let _fake = stage.up(&play);
+        let mut drive = following(&stage, &play, None).await.of_prompt(PROMPT);
+        play.happen_as(what);
+        play.happen(ended(v1::StopReason::Done));
+        let told = drive.run(Limits::default()).await;
+        let told = told.map_err(|failure| failure.to_string());
+        assert_eq!(told, want.map_or(Ok(None), |why| Err(why.to_owned())));
     }
 }
 

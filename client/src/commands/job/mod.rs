@@ -6,8 +6,8 @@ use std::{
 };
 
 use quire_proto::v1::{
-    Job, JobServiceDetachRequest, JobServiceGetRequest, JobServiceListRequest,
-    JobServiceSignalRequest, JobServiceWaitRequest, JobServiceWriteRequest, JobState,
+    Job, JobServiceDetachRequest, JobServiceGetRequest, JobServiceSignalRequest,
+    JobServiceWaitRequest, JobServiceWriteRequest, JobState,
 };
 use tonic::{Code, Status};
 
@@ -157,9 +157,6 @@ fn tell(job: &Job, json: bool, words: Option<String>) -> Done {
 
 /// The job that `name` means.
 async fn find(link: &mut Link, name: &str) -> Result<Job, Failure> {
-    if name == "@last" {
-        return newest(link).await;
-    }
     let request = JobServiceGetRequest {
         job: name.to_owned(),
     };
@@ -172,24 +169,11 @@ async fn find(link: &mut Link, name: &str) -> Result<Job, Failure> {
     Ok(found.into_inner().job.unwrap_or_default())
 }
 
-/// The job that was started last, in whatever session.
-async fn newest(link: &mut Link) -> Result<Job, Failure> {
-    let request = JobServiceListRequest {
-        session: String::new(),
-        include_ended: true,
-    };
-    let listed = link
-        .call(async |connection| connection.jobs().list(request.clone()).await)
-        .await?;
-    let jobs = listed.into_inner().jobs.into_iter();
-    jobs.max_by_key(|job| job.started_ms)
-        .ok_or_else(|| Failure::usage("no job was started yet"))
-}
-
 /// What the daemon answered about a job, with where to look for it.
 fn about_job(status: Status) -> Status {
     let stale = matches!(status.code(), Code::NotFound | Code::FailedPrecondition);
-    if !stale || status.message().contains("quire jobs --all") {
+    let none = status.message() == "no job was started yet";
+    if !stale || none || status.message().contains("quire jobs --all") {
         return status;
     }
     let message = status.message();

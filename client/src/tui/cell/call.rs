@@ -54,7 +54,13 @@ pub(super) fn render(
     call: &v1::ToolCallItem,
     look: Look,
 ) -> Vec<Line<'static>> {
-    let standing = standing(view, item, call);
+    let mut standing = standing(view, item, call);
+    if let Some(who) = who_answered(view, item, look) {
+        standing.words = match standing.words.as_str() {
+            "" | "denied" => who,
+            words => format!("{words} · {who}"),
+        };
+    }
     let mut rows = title(call, &standing, look);
     rows.extend(match &call.outcome {
         Some(outcome) if outcome.still_running => fold::live(item.growth(), look),
@@ -107,6 +113,19 @@ fn standing(view: &View, item: &ViewItem, call: &v1::ToolCallItem) -> Standing {
             stands("?", theme::WARN, "unknown: it may or may not have run")
         }
     }
+}
+
+/// Who allowed or denied the call, when it wasn't this client.
+fn who_answered(view: &View, item: &ViewItem, look: Look) -> Option<String> {
+    let approval = view.approval_of(item.item().id)?;
+    let answer = approval.answer.as_ref()?;
+    let by = answer.by.as_ref().filter(|by| by.pid != look.me)?;
+    let verdict = match answer.verdict() {
+        v1::ApprovalVerdict::Deny => "denied",
+        _ => "approved",
+    };
+    let name = safe::line(&by.name, Care::Prose);
+    Some(format!("{verdict} by {name}"))
 }
 
 fn ended(outcome: &v1::Outcome) -> Standing {

@@ -50,6 +50,8 @@ pub(super) struct Look {
     pub(super) width: usize,
     /// Long output is shown whole.
     pub(super) unfolded: bool,
+    /// This process, whose own prompts and answers need no name.
+    pub(super) me: u32,
 }
 
 /// All cells of a session in order.
@@ -170,7 +172,7 @@ fn item_rows(view: &View, item: &ViewItem, look: Look) -> Vec<Line<'static>> {
             }
             rows
         }
-        Some(Kind::Prompt(prompt)) => prompt_rows(prompt, look),
+        Some(Kind::Prompt(prompt)) => prompt_rows(prompt, item.speaker(), look),
         Some(Kind::Message(_)) => {
             markdown::render(item.text(), look.width, MARGIN, item.is_growing())
         }
@@ -216,8 +218,24 @@ fn marked(
         .collect()
 }
 
-fn prompt_rows(prompt: &v1::PromptItem, look: Look) -> Vec<Line<'static>> {
+fn prompt_rows(
+    prompt: &v1::PromptItem,
+    by: Option<&v1::ClientRef>,
+    look: Look,
+) -> Vec<Line<'static>> {
     let mut rows = marked("›", theme::PERSON, &prompt.text, theme::STRONG, look);
+    if let (Some(by), Some(row)) = (by.filter(|by| by.pid != look.me), rows.last_mut()) {
+        let label = Span::styled(
+            format!("  from {}", safe::line(&by.name, Care::Prose)),
+            theme::DIM,
+        );
+        // Where it does not fit beside the text it stands below.
+        if row.width() + label.width() <= look.width {
+            row.push_span(label);
+        } else {
+            rows.push(Line::from(label));
+        }
+    }
     for image in &prompt.images {
         let size = amount::bytes(image.data.len() as u64);
         let text = format!("[{}, {size}]", safe::line(&image.media_type, Care::Prose));

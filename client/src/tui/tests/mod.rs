@@ -4,6 +4,8 @@
 mod cards;
 mod edge;
 mod hard;
+mod others;
 mod presses;
+mod queue;
 mod screens;
 mod stage;

@@ -239,7 +239,7 @@ fn a_card_goes_when_someone_else_answers_and_says_who() {
     assert!(
         stage
             .picture(60, 10)
-            .contains("exec (process 77) approved it")
+            .contains("approved by exec (pid 77): git push")
     );
 }
 
@@ -369,6 +369,7 @@ fn who_looks_elsewhere_is_told_what_ends_and_what_is_asked() {
             stage.event(Body::ApprovalRequested(v1::ApprovalRequested {
                 approval: Some(approval("git push")),
             })),
+            stage.event(suspended(false)),
             stage.turn_ended(StopReason::Done, ""),
         ];
         told.retain(|effects| !effects.is_empty());
@@ -377,6 +378,7 @@ fn who_looks_elsewhere_is_told_what_ends_and_what_is_asked() {
             false => [
                 "npm run dev ended with exit code 3",
                 "the session asks: git push",
+                "the session waits: no key for `openai`",
                 "the session: done",
             ]
             .map(|text| vec![Effect::Notify(text.into())])

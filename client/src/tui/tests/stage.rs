@@ -16,6 +16,9 @@ use crate::tui::{
 /// When all of it happens, in milliseconds since the Unix epoch.
 pub(super) const NOW: i64 = 1_000_000;
 
+/// This process.
+pub(super) const ME: u32 = 4_000;
+
 /// A screen that is told updates and pressed keys.
 pub(super) struct Stage {
     pub(super) app: App,
@@ -33,6 +36,7 @@ impl Stage {
         let setup = Setup {
             session: "k3m9x2rt7w".into(),
             role,
+            pid: ME,
             colour: true,
         };
         let mut stage = Self {

@@ -4,9 +4,9 @@
 //! it can act on the terminal; [`wrap`] then breaks it by display width. [`markdown`] and [`diff`]
 //! are built on both. All of it is pure.
 
-pub(super) mod amount;
-pub(super) mod diff;
-pub(super) mod markdown;
-pub(super) mod wrap;
+pub(crate) mod amount;
+pub(crate) mod diff;
+pub(crate) mod markdown;
+pub(crate) mod wrap;
 
-pub(super) use crate::output::safe;
+pub(crate) use crate::output::safe;

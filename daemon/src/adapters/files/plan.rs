@@ -50,6 +50,8 @@ pub struct Change {
     pub after: Option<Vec<u8>>,
     /// The file whose content and rights this one takes over, if it is moved.
     pub moved_from: Option<PathBuf>,
+    /// Nothing in the patch proves knowledge of what is there: it is added or moved over it.
+    pub blind: bool,
 }
 
 /// Why a patch cannot be carried out. Says what the model can do about it.
@@ -128,6 +130,7 @@ struct State {
     before: Option<Content>,
     now: Option<Content>,
     moved_from: Option<PathBuf>,
+    blind: bool,
 }
 
 impl View<'_> {
@@ -145,7 +148,7 @@ impl View<'_> {
 
     fn add(&mut self, path: &str, lines: &[String]) -> Result<(), PlanError> {
         let place = self.resolve(path)?;
-        let state = self.state(path, &place.file)?;
+        let state = self.target(path, &place.file)?;
         let bytes = lines
             .iter()
             .flat_map(|line| [line, "\n"])
@@ -189,7 +192,7 @@ impl View<'_> {
         match target {
             Some((to, target)) if target != place.file && target != place.entry => {
                 let source = self.state(path, &place.entry)?;
-                let target = self.state(to, &target)?;
+                let target = self.target(to, &target)?;
                 self.states[source].now = None;
                 self.states[target].now = after;
                 // A link that is moved becomes a file with the rights of what it led to.
@@ -240,6 +243,14 @@ impl View<'_> {
         Ok(())
     }
 
+    /// The state of a resolved path that takes a content of its own, whatever is there.
+    fn target(&mut self, named: &str, path: &Path) -> Result<usize, PlanError> {
+        let known = self.index.contains_key(path);
+        let index = self.state(named, path)?;
+        self.states[index].blind |= !known && self.states[index].before.is_some();
+        Ok(index)
+    }
+
     /// The state of a resolved path, read from the disk when it is first asked for.
     fn state(&mut self, named: &str, path: &Path) -> Result<usize, PlanError> {
         if let Some(&index) = self.index.get(path) {
@@ -251,6 +262,7 @@ impl View<'_> {
             now: before.clone(),
             before,
             moved_from: None,
+            blind: false,
         });
         let index = self.states.len() - 1;
         self.index.insert(path.to_owned(), index);
@@ -270,6 +282,7 @@ impl View<'_> {
                 _ => None,
             },
             moved_from: state.moved_from,
+            blind: state.blind,
         });
         let mut changes: Vec<Change> = changes.collect();
         changes.sort_by_key(|change| change.after.is_none());

@@ -92,6 +92,7 @@ pub fn finish(expected: &[Expectation], umask: u32) -> Result<bool, CommitError>
             path: file.path.clone(),
             after,
             moved_from: None,
+            blind: false,
         });
         if changes.last().map(Change::expected) != Some(file.before) {
             return Ok(false);

@@ -144,6 +144,15 @@ pub struct Listing {
     pub before: Option<(i64, SessionId)>,
 }
 
+/// How much of a log is read at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// At most so many events.
+    pub events: u32,
+    /// No more events once there are so many bytes of them.
+    pub bytes: usize,
+}
+
 impl Listing {
     /// The `limit` sessions with the newest activity, without those put away.
     #[must_use]
@@ -355,9 +364,23 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<v1::Event>, StoreError> {
+        self.events_within(session, after, Room::of(limit)).await
+    }
+
+    /// Events after `after`, oldest first: as many as there is room for, none only when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`events`](Self::events).
+    pub async fn events_within(
+        &self,
+        session: &SessionId,
+        after: u64,
+        room: Room,
+    ) -> Result<Vec<v1::Event>, StoreError> {
         let session = session.clone();
         self.readers
-            .read(move |on| reader::events(on, &session, after, limit))
+            .read(move |on| reader::events(on, &session, after, room))
             .await
     }
 

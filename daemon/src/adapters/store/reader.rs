@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
-    Listing, StoreError,
+    Listing, Room, StoreError,
     chain::Chain,
     damage::Damage,
     deletion,
@@ -28,7 +28,7 @@ use super::{
 /// Reads that run at once; the rest wait their turn.
 const CONNECTIONS: usize = 2;
 
-/// Bytes of events after which a page ends early.
+/// Bytes of events after which a page ends early, unless asked otherwise.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Most sessions that [`find`] names.
@@ -156,12 +156,23 @@ impl Readers {
     }
 }
 
-/// Events after `after`, at most `limit` and about [`PAGE_BYTES`], at least one unless there is none.
+impl Room {
+    /// For so many events, however large they are within reason.
+    #[must_use]
+    pub fn of(events: u32) -> Self {
+        Self {
+            events,
+            bytes: PAGE_BYTES,
+        }
+    }
+}
+
+/// Events after `after`, as many as there is room for, at least one unless there is none.
 pub(super) fn events(
     on: &Transaction<'_>,
     session: &SessionId,
     after: u64,
-    limit: u32,
+    room: Room,
 ) -> Result<Vec<v1::Event>, StoreError> {
     let (head, doubtful) = head(on, session)?;
     if after >= head.seq {
@@ -176,7 +187,7 @@ pub(super) fn events(
     let mut select = on.prepare_cached(
         "SELECT seq, body, chain FROM events WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let mut rows = select.query(params![head.number, after.cast_signed(), limit])?;
+    let mut rows = select.query(params![head.number, after.cast_signed(), room.events])?;
     let rot = |seq| move |error| StoreError::in_session(error, session, seq);
     let mut events = Vec::new();
     let (mut last, mut bytes) = (after, 0);
@@ -185,12 +196,12 @@ pub(super) fn events(
         events.push(event);
         last += 1;
         bytes += size;
-        if bytes >= PAGE_BYTES {
+        if bytes >= room.bytes {
             return Ok(events);
         }
     }
     // Nothing ties the newest event to a later one, but the session's row knows its link.
-    let short = last < head.seq && last - after < u64::from(limit);
+    let short = last < head.seq && last - after < u64::from(room.events);
     let forged = last == head.seq && link != head.chain;
     if short || forged {
         let seq = if short { last + 1 } else { last };

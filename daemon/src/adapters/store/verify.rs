@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Readers, Store, StoreError, deletion,
+    Readers, Room, Store, StoreError, deletion,
     heads::{Contents, Known},
     opening::{all_rows, number_of},
     reader::{self, link_at},
@@ -118,7 +118,7 @@ pub fn verify_file(path: &Path) -> Result<Vec<Finding>, StoreError> {
         let mut after = 0;
         // A transaction for each page, so that a daemon beside it can empty its log.
         while let Some(last) = looked_at(
-            reader::events(&connection.transaction()?, &session, after, PAGE),
+            reader::events(&connection.transaction()?, &session, after, Room::of(PAGE)),
             &mut findings,
         )? {
             after = last;

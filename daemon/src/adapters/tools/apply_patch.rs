@@ -1,7 +1,10 @@
 //! `apply_patch`: edits files as the model wrote it in a patch, all of them or none.
 //!
 //! Looking at a call plans it against the disk: the preview, the access and the intent show exactly
-//! what will be written. Acting commits that plan and nothing else, if no file has changed since.
+//! what will be written. Acting commits that plan and nothing else, if no file has changed since. A patch
+//! that is based on what the model saw of a file before something else changed it is refused.
+
+mod stale;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +17,8 @@ use serde::Deserialize;
 
 use crate::{
     adapters::files::{
-        Bounds, CommitError, Expectation, Plan, Standing, commit, finish, plan, standing, sweep,
+        Bounds, CommitError, Expectation, KEPT_FILE, Kept, Plan, PlanError, Problem, Standing,
+        commit, finish, plan, standing, sweep,
     },
     ports::tool::{Finished, Live, Place, Prepared, Tool},
     pure::{
@@ -26,7 +30,10 @@ use crate::{
 use super::{blocking, cut, hidden};
 
 /// The tool.
-pub(super) struct ApplyPatch;
+pub(super) struct ApplyPatch {
+    /// Contents that models were shown.
+    pub(super) kept: Kept,
+}
 
 const DESCRIPTION: &str = "\
 Edits files. All of the patch is applied, or none of it. Paths are relative to the working directory.
@@ -85,7 +92,8 @@ impl Tool for ApplyPatch {
     }
 
     fn prepare(&self, call: Call, place: Place) -> BoxFuture<'static, Result<Prepared, Finished>> {
-        Box::pin(blocking(move || prepare(&call, &place)))
+        let kept = self.kept.clone();
+        Box::pin(blocking(move || prepare(&call, place, kept)))
     }
 
     fn resume(
@@ -95,8 +103,9 @@ impl Tool for ApplyPatch {
         place: Place,
         live: Live,
     ) -> BoxFuture<'static, Finished> {
+        let kept = self.kept.clone();
         Box::pin(async move {
-            let resumed = blocking(move || resume(&call, &intent, &place, &live)).await;
+            let resumed = blocking(move || resume(&call, &intent, (place, kept), &live)).await;
             resumed.unwrap_or_else(|finished| finished)
         })
     }
@@ -107,12 +116,13 @@ struct Shown {
     patch: Patch,
     plan: Plan,
     preview: Vec<FileChange>,
-    umask: u32,
+    place: Place,
+    kept: Kept,
 }
 
-fn prepare(call: &Call, place: &Place) -> Result<Prepared, Finished> {
+fn prepare(call: &Call, place: Place, kept: Kept) -> Result<Prepared, Finished> {
     let patch = read(call)?;
-    let plan = planned(&patch, place)?;
+    let plan = current(&patch, &place, &kept)?;
     let preview = plan.previews(&place.workspace);
     let intent = intent(&plan)?;
     let access = Access {
@@ -124,7 +134,8 @@ fn prepare(call: &Call, place: &Place) -> Result<Prepared, Finished> {
         patch,
         plan,
         preview: preview.clone(),
-        umask: place.umask,
+        place,
+        kept,
     };
     Ok(Prepared {
         title: title(&shown.patch),
@@ -158,19 +169,43 @@ fn read(call: &Call) -> Result<Patch, Finished> {
         .map_err(|error| Finished::failed(format!("The patch was not applied: {error}")))
 }
 
-fn planned(patch: &Patch, place: &Place) -> Result<Plan, Finished> {
-    let bounds = Bounds {
+/// The plan of a patch, if it is based on what the files hold now.
+fn current(patch: &Patch, place: &Place, kept: &Kept) -> Result<Plan, Finished> {
+    let bounds = bounds(place);
+    let refuse = |stale: Vec<stale::Stale>| match stale.is_empty() {
+        true => Ok(()),
+        false => Err(stale::refuse(patch, &stale, place, kept)),
+    };
+    refuse(stale::replaced(patch, place, &bounds.hidden))?;
+    match plan(patch, &bounds) {
+        Ok(plan) => refuse(stale::in_plan(&plan, place)).map(|()| plan),
+        Err(error) => {
+            // News says more than that nothing fits any more.
+            if matches!(
+                error.problem,
+                Problem::Absent | Problem::Misfit(_) | Problem::Unreadable(_)
+            ) {
+                refuse(stale::on_disk(patch, place, &bounds.hidden))?;
+            }
+            Err(unplannable(&error))
+        }
+    }
+}
+
+fn bounds(place: &Place) -> Bounds {
+    Bounds {
         base: place.cwd.clone(),
         // The policy judges where a patch may write, by the access that is told before.
         roots: None,
         unprotected: place.policy.sandbox() == SandboxMode::FullAccess,
         hidden: hidden(place),
-    };
-    plan(patch, &bounds).map_err(|error| {
-        Finished::failed(format!(
-            "The patch was not applied and no file changed. {error}"
-        ))
-    })
+    }
+}
+
+fn unplannable(error: &PlanError) -> Finished {
+    Finished::failed(format!(
+        "The patch was not applied and no file changed. {error}"
+    ))
 }
 
 fn intent(plan: &Plan) -> Result<Intent, Finished> {
@@ -205,9 +240,32 @@ fn title(patch: &Patch) -> String {
 }
 
 fn act(shown: &Shown, live: &Live) -> Finished {
-    match commit(&shown.plan.changes, shown.umask) {
-        Ok(()) => success(&shown.patch, shown.preview.clone(), live),
+    match commit(&shown.plan.changes, shown.place.umask) {
+        Ok(()) => {
+            remember(&shown.plan, &shown.kept);
+            success(&shown.patch, shown.preview.clone(), live)
+        }
+        Err(CommitError::Stale(path)) => {
+            let stale = stale::since(&shown.plan, &shown.place);
+            if stale.is_empty() {
+                // It is again as it was.
+                return failure(&CommitError::Stale(path));
+            }
+            stale::refuse(&shown.patch, &stale, &shown.place, &shown.kept)
+        }
         Err(error) => failure(&error),
+    }
+}
+
+/// Keeps what was written: the model knows it, and a later change of it may be shown as a diff.
+fn remember(plan: &Plan, kept: &Kept) {
+    let small = |bytes: &&Vec<u8>| bytes.len() <= KEPT_FILE;
+    for change in &plan.changes {
+        if let Some(bytes) = change.after.as_ref().filter(small)
+            && let Some(name) = change.result()
+        {
+            kept.keep(name, bytes);
+        }
     }
 }
 
@@ -231,7 +289,12 @@ fn failure(error: &CommitError) -> Finished {
 }
 
 /// Ends a call that an earlier daemon had begun, by what the files hold now.
-fn resume(call: &Call, intent: &Intent, place: &Place, live: &Live) -> Result<Finished, Finished> {
+fn resume(
+    call: &Call,
+    intent: &Intent,
+    (place, kept): (Place, Kept),
+    live: &Live,
+) -> Result<Finished, Finished> {
     let patch = read(call)?;
     let expected = expectations(intent);
     match standing(&expected) {
@@ -240,7 +303,8 @@ fn resume(call: &Call, intent: &Intent, place: &Place, live: &Live) -> Result<Fi
             Ok(success(&patch, written(&expected, &place.workspace), live))
         }
         Standing::NotDone => {
-            let plan = planned(&patch, place)?;
+            // The files are what the intent names, and that is what the model knew.
+            let plan = plan(&patch, &bounds(&place)).map_err(|error| unplannable(&error))?;
             if self::intent(&plan)?.files != intent.files {
                 return Err(Finished::failed(
                     "The patch was not applied and no file changed: what it names means other files now",
@@ -248,9 +312,10 @@ fn resume(call: &Call, intent: &Intent, place: &Place, live: &Live) -> Result<Fi
             }
             let shown = Shown {
                 preview: plan.previews(&place.workspace),
-                umask: place.umask,
                 patch,
                 plan,
+                place,
+                kept,
             };
             Ok(act(&shown, live))
         }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 use super::{
-    files::{Hidden, resolve},
+    files::{Hidden, Kept, resolve},
     jobs::Jobs,
 };
 
@@ -46,9 +46,10 @@ pub fn all(jobs: &Jobs) -> Vec<Arc<dyn Tool>> {
 
 /// The tools that need nothing but files.
 fn on_files() -> Vec<Arc<dyn Tool>> {
+    let kept = Kept::default();
     vec![
-        Arc::new(apply_patch::ApplyPatch),
-        Arc::new(read_file::ReadFile),
+        Arc::new(apply_patch::ApplyPatch { kept: kept.clone() }),
+        Arc::new(read_file::ReadFile { kept }),
         Arc::new(list_files::ListFiles),
         Arc::new(search::Search),
         Arc::new(update_plan::UpdatePlan),

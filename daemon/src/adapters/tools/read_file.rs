@@ -1,9 +1,11 @@
-//! `read_file`: lines of a text file, numbered. Streams, so that a huge file costs only the lines
-//! that are asked for and the way there.
+//! `read_file`: lines of a text file, numbered.
+//!
+//! A file of up to 16 MiB is read to its end, whatever lines are asked for, so that the outcome says
+//! which content the model has seen. A larger one costs only the lines that are asked for and the way
+//! there, and counts as one the model never saw.
 
 use std::{
     fmt::Write as _,
-    fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
@@ -14,9 +16,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    adapters::files::open_file,
+    adapters::files::{Hashed, Kept, Shown, open_file},
     ports::tool::{Finished, Live, Place, Prepared, Tool},
-    pure::sample::{Call, ToolInput, ToolSpec},
+    pure::{
+        sample::{Call, ToolInput, ToolSpec},
+        transcript::seen::note,
+    },
 };
 
 use super::{
@@ -32,7 +37,10 @@ const LINE: usize = 2_000;
 const KEPT: usize = 4 * LINE + 4;
 
 /// The tool.
-pub(super) struct ReadFile;
+pub(super) struct ReadFile {
+    /// Where the contents shown are kept.
+    pub(super) kept: Kept,
+}
 
 #[derive(Deserialize)]
 struct Arguments {
@@ -73,9 +81,10 @@ impl Tool for ReadFile {
     }
 
     fn prepare(&self, call: Call, place: Place) -> BoxFuture<'static, Result<Prepared, Finished>> {
+        let kept = self.kept.clone();
         Box::pin(async move {
             let arguments: Arguments = arguments(&call, EXAMPLE)?;
-            blocking(move || prepare(arguments, &place)).await
+            blocking(move || prepare(arguments, &place, kept)).await
         })
     }
 
@@ -90,7 +99,7 @@ impl Tool for ReadFile {
     }
 }
 
-fn prepare(arguments: Arguments, place: &Place) -> Result<Prepared, Finished> {
+fn prepare(arguments: Arguments, place: &Place, kept: Kept) -> Result<Prepared, Finished> {
     let path = readable(place, &arguments.path)?;
     let offset = arguments.offset.max(1);
     let last = offset.saturating_add(arguments.limit.max(1) - 1);
@@ -101,29 +110,81 @@ fn prepare(arguments: Arguments, place: &Place) -> Result<Prepared, Finished> {
         (_, false) => format!("read {name}:{offset}-{last}"),
     };
     let file: PathBuf = path.clone();
-    let act = blocking_act(move || read(&file, &name, offset, last));
+    let seen = place.known.seen.clone();
+    let act = blocking_act(move || {
+        let (mut finished, sight) = read(&file, &name, offset, last);
+        let Some(path) = file.to_str() else {
+            return finished;
+        };
+        match sight {
+            Sight::Content(shown) => {
+                note(&mut finished.outcome, path.to_owned(), Some(shown.content));
+                kept.keep(shown.content, &shown.bytes);
+            }
+            Sight::Nothing if seen.content(path).is_some() => {
+                note(&mut finished.outcome, path.to_owned(), None);
+            }
+            Sight::Nothing | Sight::AsBefore => {}
+        }
+        finished
+    });
     Ok(reading(title, &path, act))
 }
 
-fn read(path: &Path, name: &str, offset: usize, last: usize) -> Finished {
-    let lines = open_file(path).and_then(|file| lines(file, offset, last));
-    match lines {
-        Ok(Lines::Text(text)) => Finished::succeeded(text),
-        Ok(Lines::Empty) => Finished::succeeded(format!("`{name}` is empty")),
-        Ok(Lines::Past { count }) => Finished::failed(format!(
-            "`{name}` has only {count} lines: write an `offset` of at most {count}"
-        )),
-        Ok(Lines::Binary { bytes }) => Finished::failed(format!(
-            "`{name}` is no text file ({bytes} bytes, binary or UTF-16): look at it with a command"
-        )),
-        Err(error) => Finished::failed(match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no file `{name}`: look with `list_files`"),
-            io::ErrorKind::IsADirectory => {
-                format!("`{name}` is a directory: use `list_files`")
-            }
-            _ => format!("cannot read `{name}`: {error}"),
-        }),
-    }
+/// What a reading means for what the model knows of the file.
+enum Sight {
+    /// It was shown this.
+    Content(Shown),
+    /// It has learnt that there is no such file, or none that can be known.
+    Nothing,
+    /// It has learnt nothing.
+    AsBefore,
+}
+
+fn read(path: &Path, name: &str, offset: usize, last: usize) -> (Finished, Sight) {
+    let found = open_file(path).and_then(|file| {
+        let mut file = BufReader::with_capacity(64 << 10, Hashed::new(file)?);
+        let lines = lines(&mut file, offset, last)?;
+        Ok((lines, file))
+    });
+    let (lines, file) = match found {
+        Ok(found) => found,
+        Err(error) => return unreadable(name, &error),
+    };
+    let finished = match lines {
+        Lines::Text(text) => Finished::succeeded(text),
+        Lines::Empty => Finished::succeeded(format!("`{name}` is empty")),
+        Lines::Past { count } => {
+            let problem =
+                format!("`{name}` has only {count} lines: write an `offset` of at most {count}");
+            return (Finished::failed(problem), Sight::AsBefore);
+        }
+        Lines::Binary => {
+            let bytes = file.get_ref().length();
+            let problem = format!(
+                "`{name}` is no text file ({bytes} bytes, binary or UTF-16): look at it with a command"
+            );
+            return (Finished::failed(problem), Sight::Nothing);
+        }
+    };
+    // What cannot be read to its end is not known, though some of it was shown.
+    let shown = file.into_inner().finish().unwrap_or_default();
+    (finished, shown.map_or(Sight::Nothing, Sight::Content))
+}
+
+fn unreadable(name: &str, error: &io::Error) -> (Finished, Sight) {
+    let (problem, sight) = match error.kind() {
+        io::ErrorKind::NotFound => (
+            format!("there is no file `{name}`: look with `list_files`"),
+            Sight::Nothing,
+        ),
+        io::ErrorKind::IsADirectory => (
+            format!("`{name}` is a directory: use `list_files`"),
+            Sight::Nothing,
+        ),
+        _ => (format!("cannot read `{name}`: {error}"), Sight::AsBefore),
+    };
+    (Finished::failed(problem), sight)
 }
 
 /// What was found in a file.
@@ -134,21 +195,17 @@ enum Lines {
     Past {
         count: usize,
     },
-    Binary {
-        bytes: u64,
-    },
+    Binary,
 }
 
-fn lines(file: File, offset: usize, last: usize) -> io::Result<Lines> {
-    let bytes = file.metadata()?.len();
-    let mut file = BufReader::with_capacity(64 << 10, file);
+fn lines(file: &mut impl BufRead, offset: usize, last: usize) -> io::Result<Lines> {
     if file.fill_buf()?.iter().take(8_000).any(|&byte| byte == 0) {
-        return Ok(Lines::Binary { bytes });
+        return Ok(Lines::Binary);
     }
     let mut text = String::new();
     let mut number = 0;
     let mut line = Vec::new();
-    while let Some(length) = next_line(&mut file, &mut line)? {
+    while let Some(length) = next_line(file, &mut line)? {
         number += 1;
         if number < offset {
             continue;

@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows what is served; that is [`Served`], made by the one who calls [`serve`].
 
+mod bare;
 mod directory;
 mod error;
 mod identity;
@@ -42,14 +43,22 @@ use socket::Socket;
 
 use crate::adapters::store::{self, Store};
 
-/// Largest message a server should take, in bytes; for `max_decoding_message_size`.
-pub const MESSAGE_MAX: usize = 8 << 20;
+/// Largest message a server should take, in bytes; for `max_decoding_message_size`. A prompt of 4 MiB, and
+/// what stands around it.
+pub const MESSAGE_MAX: usize = (4 << 20) + (64 << 10);
 
 /// Calls that one connection may have open.
 const STREAMS_MAX: u32 = 256;
 
 /// Room for what one call sends ahead of being read.
 const STREAM_WINDOW: u32 = 256 << 10;
+
+/// Bytes of all headers of one call; ours have a few hundred.
+const HEADERS_MAX: u32 = 16 << 10;
+
+/// Calls that a client may take back before they are looked at, and that may be refused because it breaks
+/// the rules of HTTP/2. One more, and its connection is closed.
+const RESETS_MAX: (usize, usize) = (20, 256);
 
 /// How long open calls may go on when everything else has settled.
 const GRACE: Duration = Duration::from_millis(500);
@@ -302,7 +311,10 @@ impl Opened {
         let server = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(4 * STREAM_WINDOW);
+            .initial_connection_window_size(4 * STREAM_WINDOW)
+            .http2_max_header_list_size(HEADERS_MAX)
+            .http2_max_pending_accept_reset_streams(Some(RESETS_MAX.0))
+            .http2_max_local_error_reset_streams(Some(RESETS_MAX.1));
         let serving = server.serve_with_incoming_shutdown(routes, incoming, draining);
         Ok(tokio::spawn(serving))
     }

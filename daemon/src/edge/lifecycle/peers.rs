@@ -1,17 +1,24 @@
 //! Connections: who is at the other end, and how many there are.
+//!
+//! When there are as many as there may be, the one that has shown no token for longest makes room for the
+//! next: whoever only connects keeps nobody out.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::stream::{self, Stream};
+use futures_util::{
+    stream::{self, Stream},
+    task::AtomicWaker,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream},
@@ -21,6 +28,9 @@ use tonic::transport::server::Connected;
 
 /// How long nobody is accepted after the system had no descriptor or memory for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Connections that may be open at once; half of the descriptors that a process usually may have.
+const CONNECTIONS_MAX: usize = 512;
 
 /// The process at the other end of a connection, as the kernel knows it. In the extensions of every
 /// request.
@@ -32,6 +42,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// It has shown the token.
+    pub(super) fn showed_token(&self) {
+        self.connection.known.store(true, Ordering::Relaxed);
+    }
+
     /// Calls `last` when the connection and all its calls are over.
     pub fn at_end(&self, last: impl FnOnce() + Send + 'static) {
         self.connection.at_end().push(Box::new(last));
@@ -46,28 +61,78 @@ pub fn peer<T>(request: &tonic::Request<T>) -> Option<Peer> {
 
 /// Counts open connections.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<AtomicUsize>);
+pub struct Connections(Arc<Crowd>);
+
+#[derive(Debug, Default)]
+struct Crowd {
+    open: AtomicUsize,
+    /// Those that have shown no token when they were last looked at, the oldest first.
+    strangers: Mutex<VecDeque<Weak<Counted>>>,
+}
 
 impl Connections {
     /// Open connections now.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.open.load(Ordering::Relaxed)
     }
 
-    fn count(&self) -> Arc<Counted> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Counted {
+    /// Counts one more. `None` when there is no room for it, because all have shown the token.
+    fn admit(&self, most: usize) -> Option<Arc<Counted>> {
+        let mut strangers = self.strangers();
+        strangers.retain(|one| one.upgrade().is_some_and(|one| !one.is_known()));
+        if self.open() >= most {
+            strangers.pop_front()?.upgrade()?.evict();
+        }
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        let counted = Arc::new(Counted {
             connections: self.clone(),
+            known: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
+            reads: AtomicWaker::new(),
             at_end: Mutex::default(),
-        })
+        });
+        strangers.push_back(Arc::downgrade(&counted));
+        Some(counted)
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, VecDeque<Weak<Counted>>> {
+        // Nothing under the lock can leave the list half changed.
+        self.0
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One connection, counted while it lives.
 struct Counted {
     connections: Connections,
+    /// It has shown the token.
+    known: AtomicBool,
+    /// It must make room.
+    evicted: AtomicBool,
+    /// Who waits for what it sends.
+    reads: AtomicWaker,
     at_end: Mutex<Vec<Last>>,
+}
+
+impl Counted {
+    fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection: it reads as if the other end had closed it.
+    fn evict(&self) {
+        self.evicted.store(true, Ordering::Release);
+        self.reads.wake();
+    }
+
+    /// Whether it was told to end; if not yet, `cx` is woken when it is.
+    fn is_evicted(&self, cx: &Context<'_>) -> bool {
+        self.reads.register(cx.waker());
+        self.evicted.load(Ordering::Acquire)
+    }
 }
 
 type Last = Box<dyn FnOnce() + Send>;
@@ -87,7 +152,7 @@ impl fmt::Debug for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.connections.0.fetch_sub(1, Ordering::Relaxed);
+        self.connections.0.open.fetch_sub(1, Ordering::Relaxed);
         let last = std::mem::take(&mut *self.at_end());
         last.into_iter().for_each(|last| last());
     }
@@ -102,14 +167,16 @@ pub(super) fn accept(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    if let Some(peer) = identify(&stream) {
-                        let peer = Peer {
-                            pid: peer,
-                            connection: connections.count(),
-                        };
-                        let connection = Connection { stream, peer };
-                        return Some((Ok(connection), (listener, connections)));
-                    }
+                    let Some(pid) = identify(&stream) else {
+                        continue;
+                    };
+                    let Some(connection) = connections.admit(CONNECTIONS_MAX) else {
+                        tracing::warn!(?pid, "refused a connection: there are too many");
+                        continue;
+                    };
+                    let peer = Peer { pid, connection };
+                    let connection = Connection { stream, peer };
+                    return Some((Ok(connection), (listener, connections)));
                 }
                 Err(error) => {
                     // The connection stays acceptable, so accepting again at once would spin.
@@ -162,6 +229,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.peer.connection.is_evicted(cx) {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -221,5 +291,22 @@ mod tests {
         drop(connection);
         assert!(over.try_recv().is_ok());
         assert_eq!(connections.open(), 0);
+    }
+
+    #[test]
+    fn strangers_make_room_and_the_known_stay() {
+        let connections = Connections::default();
+        let known = connections.admit(3).unwrap();
+        known.known.store(true, Ordering::Relaxed);
+        let strangers = [(); 2].map(|()| connections.admit(3).unwrap());
+        let evicted = |one: &Arc<Counted>| one.evicted.load(Ordering::Relaxed);
+        let next = connections.admit(3).unwrap();
+        assert_eq!(strangers.each_ref().map(evicted), [true, false]);
+        drop(strangers);
+        next.known.store(true, Ordering::Relaxed);
+        let last = connections.admit(3).unwrap();
+        last.known.store(true, Ordering::Relaxed);
+        assert!(connections.admit(3).is_none(), "everyone is known");
+        assert!(!evicted(&known) && connections.open() == 3);
     }
 }

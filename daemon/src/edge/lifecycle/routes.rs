@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tonic::{
-    Code,
+    Code, Status,
     body::Body,
     codegen::{
         Service,
@@ -22,7 +22,7 @@ use tonic::{
     server::NamedService,
 };
 
-use super::identity::Token;
+use super::{bare, identity::Token, peers::Peer};
 use crate::edge::status::refuse;
 
 type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -85,6 +85,12 @@ where
     }
 }
 
+/// Of a path that leads to nothing.
+pub(super) fn no_such_method(path: &str) -> Status {
+    let message = format!("this daemon has no method `{path}`");
+    refuse(Code::Unimplemented, "NO_SUCH_METHOD", message)
+}
+
 /// [`Routes`] behind the token.
 #[derive(Clone, Debug)]
 pub(super) struct Guarded(Arc<(Routes, Token)>);
@@ -102,16 +108,20 @@ impl Service<Request<Body>> for Guarded {
         let (routes, token) = &*self.0;
         let path = request.uri().path();
         let name = path.split('/').nth(1).unwrap_or_default();
-        if !OPEN.contains(&name)
-            && let Err(status) = token.check(request.headers())
-        {
-            return Box::pin(async move { Ok(status.into_http()) });
+        if !OPEN.contains(&name) {
+            if let Err(status) = token.check(request.headers()) {
+                return Box::pin(async move { Ok(status.into_http()) });
+            }
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                peer.showed_token();
+            }
         }
         if let Some(route) = routes.0.get(name) {
-            return route.answer(request);
+            let path = path.to_owned();
+            let answer = route.answer(request);
+            return Box::pin(async move { Ok(bare::reasoned(answer.await?, &path)) });
         }
-        let message = format!("this daemon has no method `{path}`");
-        let status = refuse(Code::Unimplemented, "NO_SUCH_METHOD", message);
+        let status = no_such_method(path);
         Box::pin(async move { Ok(status.into_http()) })
     }
 }

@@ -19,9 +19,8 @@ use quire_proto::{
 use tonic::{Code, Request, Response, Status};
 
 use super::{
-    Services,
-    refusals::{invalid, not_yet},
-    tail_log,
+    Services, capabilities::CAPABILITIES, dashboard::dashboard, refusals::invalid,
+    session::heartbeat, tail_log,
 };
 use crate::edge::{lifecycle::peer, status::refuse};
 
@@ -52,7 +51,7 @@ impl DaemonService for Services {
             daemon_version: version().into_owned(),
             instance_id: self.start.instance.id.clone(),
             client_id: client.id,
-            capabilities: Vec::new(),
+            capabilities: CAPABILITIES.map(str::to_owned).into(),
             sandbox: Some(self.sandbox.clone()),
             notices: self.start.notices.all(),
         }))
@@ -86,9 +85,10 @@ impl DaemonService for Services {
 
     async fn watch(
         &self,
-        _request: Request<DaemonServiceWatchRequest>,
+        request: Request<DaemonServiceWatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(not_yet("watching the whole daemon"))
+        let heartbeat = heartbeat(request.get_ref().heartbeat_ms);
+        Ok(Response::new(Box::pin(dashboard(self.clone(), heartbeat))))
     }
 
     async fn shutdown(

@@ -23,7 +23,7 @@ use crate::{
         settings::{Settled, Wish},
         status::refuse,
     },
-    ports::tool::Place,
+    ports::tool::{Known, Place},
     pure::{
         archive::Here,
         fork::{self, Begun, Fork},
@@ -186,6 +186,7 @@ impl Services {
             environment: world.environment.clone(),
             umask: world.umask,
             policy: Arc::new(settled.policy.clone()),
+            known: Known::default(),
         };
         (self.sessions.world().briefing)(place).await
     }

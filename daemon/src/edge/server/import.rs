@@ -30,7 +30,7 @@ use super::{
 use crate::{
     adapters::{briefing::date, jobs::Jobs, store::Encoded},
     edge::{settings::Settled, status::refuse},
-    ports::tool::Place,
+    ports::tool::{Known, Place},
     pure::{
         archive::{self, Contents, Header, Here, NoArchive, Reader},
         transcript::Transcript,
@@ -137,6 +137,7 @@ impl Services {
             environment: importer.surroundings.environment.clone(),
             umask: importer.surroundings.umask,
             policy: Arc::new(settled.policy.clone()),
+            known: Known::default(),
         };
         (self.sessions.world().briefing)(place).await
     }

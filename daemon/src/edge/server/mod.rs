@@ -1,8 +1,10 @@
 //! The gRPC services: decode, ask, encode. Nothing is decided here.
 
 mod approval;
+mod capabilities;
 mod clients;
 mod daemon;
+mod dashboard;
 mod export;
 mod fork;
 mod import;

@@ -1,13 +1,21 @@
 //! Every refusal of the layers below as one gRPC status.
 
-use quire_proto::id::InvalidId;
+use std::collections::HashMap;
+
+use quire_proto::{
+    id::InvalidId,
+    v1::{Approval, ApprovalVerdict, ClientRef},
+};
 use tonic::{Code, Status};
 
 use crate::{
     adapters::store::StoreError,
-    edge::{registry::Missing, status::refuse},
+    edge::{
+        registry::Missing,
+        status::{refuse, refuse_with},
+    },
     pure::sample::{SampleError, SampleErrorKind},
-    session::Refusal,
+    session::{Refusal, Running},
 };
 
 /// A request that can never be right.
@@ -60,20 +68,72 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::Busy { .. } => refuse(Code::Aborted, "BUSY", message),
-            Refusal::OtherTurn { .. } => refuse(Code::Aborted, "OTHER_TURN", message),
-            Refusal::Answered(_) => refuse(Code::FailedPrecondition, "ANSWERED", message),
-            Refusal::NoApproval => refuse(Code::NotFound, "NO_APPROVAL", message),
+            Refusal::Busy(running) => {
+                refuse_with(Code::Aborted, "BUSY", facts_of_turn(&running), message)
+            }
+            Refusal::OtherTurn { running, .. } => refuse_with(
+                Code::Aborted,
+                "OTHER_TURN",
+                facts_of_turn(&running),
+                message,
+            ),
+            Refusal::Answered { approval, .. } => {
+                let facts = facts_of_answer(&approval);
+                refuse_with(Code::FailedPrecondition, "ANSWERED", facts, message)
+            }
+            Refusal::NoApproval { .. } => refuse(Code::NotFound, "NO_APPROVAL", message),
             Refusal::ManyApprovals(_) => refuse(Code::InvalidArgument, "AMBIGUOUS", message),
             Refusal::NoRule => refuse(Code::FailedPrecondition, "NO_RULE", message),
             Refusal::Running { .. } => refuse(Code::FailedPrecondition, "BUSY", message),
             Refusal::NoJob(_) => refuse(Code::NotFound, "NOT_FOUND", message),
             Refusal::NotDetached(_) => refuse(Code::FailedPrecondition, "NOT_DETACHED", message),
             Refusal::NotQueued => refuse(Code::NotFound, "NOT_QUEUED", message),
+            Refusal::NotSaid => refuse(Code::FailedPrecondition, "NOT_SAID", message),
+            Refusal::BeforeItself => invalid(message),
             Refusal::Store(error) => error.into(),
             Refusal::Closed => refuse(Code::Unavailable, "CLOSED", message),
         }
     }
+}
+
+/// Which turn runs, and who began it.
+fn facts_of_turn(running: &Running) -> HashMap<String, String> {
+    let turn = [("running_turn", running.turn.to_string())];
+    facts(turn.into_iter().chain(facts_of_client(running.by.as_ref())))
+}
+
+/// How an approval was answered, by whom and when.
+fn facts_of_answer(approval: &Approval) -> HashMap<String, String> {
+    let answer = approval.answer.clone().unwrap_or_default();
+    let verdict = match answer.verdict() {
+        ApprovalVerdict::Once => "once",
+        ApprovalVerdict::Session => "session",
+        ApprovalVerdict::Rule => "rule",
+        ApprovalVerdict::Deny => "deny",
+        ApprovalVerdict::Unspecified => "",
+    };
+    let told = [
+        ("approval", approval.id.to_string()),
+        ("verdict", verdict.to_owned()),
+        ("decided_ms", answer.decided_ms.to_string()),
+        ("automatic", answer.automatic.to_string()),
+    ];
+    facts(told.into_iter().chain(facts_of_client(answer.by.as_ref())))
+}
+
+fn facts_of_client(client: Option<&ClientRef>) -> impl Iterator<Item = (&'static str, String)> {
+    let told = client.map(|client| {
+        [
+            ("client_id", client.id.clone()),
+            ("client_name", client.name.clone()),
+            ("client_pid", client.pid.to_string()),
+        ]
+    });
+    told.into_iter().flatten()
+}
+
+fn facts(told: impl Iterator<Item = (&'static str, String)>) -> HashMap<String, String> {
+    told.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 impl From<SampleError> for Status {

@@ -25,7 +25,7 @@ use super::{
     Services,
     refusals::{bad_id, invalid},
     turn::carried_out,
-    watch::watch,
+    watch::{self, watch},
 };
 use crate::{
     adapters::{jobs::Jobs, store::Listing},
@@ -280,13 +280,9 @@ impl SessionService for Services {
             );
             return Err(refuse(Code::DataLoss, "HISTORY_SHORTER", message));
         }
-        let heartbeat = match request.heartbeat_ms {
-            0 => HEARTBEAT_MS.0,
-            wanted => wanted.max(HEARTBEAT_MS.1),
-        };
-        let heartbeat = Duration::from_millis(heartbeat.into());
+        let heartbeat = heartbeat(request.heartbeat_ms);
         let store = self.sessions.store().clone();
-        let updates = watch(handle, store, request.after, client, heartbeat);
+        let updates = watch(handle, store, watch::Wish::of(request, heartbeat), client);
         let shutdown = self.start.shutdown.clone();
         // An end that was asked for is told from a session that closed: nobody need worry about it.
         let updates = updates.map_err(move |status| match shutdown.is_draining() {
@@ -341,6 +337,7 @@ impl Services {
                 let id = session.id.parse().map_err(bad_id)?;
                 store.delete(&id, request).await?;
                 self.sessions.world().worlds.forget(&id).await;
+                self.sessions.world().board.deleted(&id);
                 Ok(())
             }
             _ => Err(refused),
@@ -436,6 +433,15 @@ pub(super) fn directory(field: &str, path: &str) -> Result<(), Status> {
         return Err(invalid(format!("`{}` is not a directory", path.display())));
     }
     Ok(())
+}
+
+/// The interval of heartbeats, by what a request says of it.
+pub(super) fn heartbeat(wanted_ms: u32) -> Duration {
+    let ms = match wanted_ms {
+        0 => HEARTBEAT_MS.0,
+        wanted => wanted.max(HEARTBEAT_MS.1),
+    };
+    Duration::from_millis(ms.into())
 }
 
 /// Where the next page begins: the last session's time and id.

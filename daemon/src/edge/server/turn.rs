@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use quire_proto::v1::{
-    PromptMode, TurnServiceChangeQueuedRequest, TurnServiceChangeQueuedResponse,
+    PromptItem, PromptMode, TurnServiceChangeQueuedRequest, TurnServiceChangeQueuedResponse,
     TurnServiceCompactRequest, TurnServiceCompactResponse, TurnServiceInterruptRequest,
     TurnServiceInterruptResponse, TurnServiceListQueueRequest, TurnServiceListQueueResponse,
     TurnServicePromptRequest, TurnServicePromptResponse, TurnServiceRemoveQueuedRequest,
@@ -16,7 +16,10 @@ use super::{
     Services,
     refusals::{invalid, not_yet},
 };
-use crate::{edge::status::refuse, session::Refusal};
+use crate::{
+    edge::status::refuse,
+    session::{QueueChange, Refusal},
+};
 
 #[tonic::async_trait]
 impl TurnService for Services {
@@ -27,10 +30,7 @@ impl TurnService for Services {
         let caller = self.caller(&request, &request.get_ref().request_id)?;
         let request = request.into_inner();
         let mode = request.mode();
-        let prompt = request.prompt.unwrap_or_default();
-        if prompt.text.trim().is_empty() && prompt.images.is_empty() {
-            return Err(invalid("the prompt is empty: say what to do"));
-        }
+        let prompt = said(request.prompt.unwrap_or_default())?;
         let session = self.session(&request.session).await?;
         let mode = if mode == PromptMode::Unspecified {
             PromptMode::Steer
@@ -64,9 +64,25 @@ impl TurnService for Services {
 
     async fn change_queued(
         &self,
-        _request: Request<TurnServiceChangeQueuedRequest>,
+        request: Request<TurnServiceChangeQueuedRequest>,
     ) -> Result<Response<TurnServiceChangeQueuedResponse>, Status> {
-        Err(not_yet("editing the queue"))
+        let caller = self.caller(&request, &request.get_ref().request_id)?;
+        let request = request.into_inner();
+        named(&request.prompt_request_id)?;
+        if request.prompt.is_none() && request.before.is_none() {
+            return Err(invalid(
+                "nothing is to change: give `prompt` to edit it, `before` to move it",
+            ));
+        }
+        let change = QueueChange {
+            prompt: request.prompt_request_id,
+            said: request.prompt.map(said).transpose()?,
+            before: request.before,
+        };
+        let session = self.session(&request.session).await?;
+        let prompts =
+            carried_out(async move { session.change_queued(caller, change).await }).await?;
+        Ok(Response::new(TurnServiceChangeQueuedResponse { prompts }))
     }
 
     async fn remove_queued(
@@ -75,6 +91,7 @@ impl TurnService for Services {
     ) -> Result<Response<TurnServiceRemoveQueuedResponse>, Status> {
         let caller = self.caller(&request, &request.get_ref().request_id)?;
         let request = request.into_inner();
+        named(&request.prompt_request_id)?;
         let session = self.session(&request.session).await?;
         carried_out(async move { session.unqueue(caller, request.prompt_request_id).await })
             .await?;
@@ -139,6 +156,26 @@ impl TurnService for Services {
             error_kind: resting.error_kind,
         }))
     }
+}
+
+/// What a person says, which is something, and never how a job ended.
+fn said(prompt: PromptItem) -> Result<PromptItem, Status> {
+    if prompt.text.trim().is_empty() && prompt.images.is_empty() {
+        return Err(invalid("the prompt is empty: say what to do"));
+    }
+    Ok(PromptItem {
+        job_id: String::new(),
+        ..prompt
+    })
+}
+
+fn named(prompt_request_id: &str) -> Result<(), Status> {
+    if prompt_request_id.is_empty() {
+        let message =
+            "`prompt_request_id` is missing: give the `request_id` the prompt was sent with";
+        return Err(invalid(message));
+    }
+    Ok(())
 }
 
 /// Runs to its end even if the caller leaves.

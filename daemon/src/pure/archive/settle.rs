@@ -136,13 +136,19 @@ fn job_names(body: &mut Body) -> Vec<&mut String> {
                 .into_iter()
                 .collect()
         }
+        Body::PromptChanged(changed) => {
+            let prompt = changed.prompt.as_mut();
+            prompt
+                .map(|prompt| &mut prompt.job_id)
+                .into_iter()
+                .collect()
+        }
         Body::ItemStarted(change) => names_in(change.item.as_mut()),
         Body::ItemChanged(change) => names_in(change.item.as_mut()),
         Body::ItemCompleted(change) => names_in(change.item.as_mut()),
         Body::SessionCreated(_)
         | Body::SessionChanged(_)
         | Body::PromptRemoved(_)
-        | Body::PromptChanged(_)
         | Body::TurnStarted(_)
         | Body::TurnSuspended(_)
         | Body::TurnEnded(_)

@@ -189,6 +189,11 @@ fn bodies() -> Vec<Body> {
                 ..v1::QueuedPrompt::default()
             }),
         }),
+        Body::PromptChanged(v1::PromptChanged {
+            request_id: "r".into(),
+            prompt: Some(v1::PromptItem::default()),
+            before: Some(String::new()),
+        }),
         Body::PromptRemoved(v1::PromptRemoved {
             request_id: "other".into(),
         }),

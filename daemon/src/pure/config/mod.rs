@@ -54,7 +54,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// Bounds of detached jobs.
     pub jobs: JobsConfig,
-    /// A program that is told when a background job has ended; one JSON argument is added.
+    /// A program that is told when a session needs someone; one JSON argument is added. `desktop`
+    /// alone stands for the desktop's own.
     pub notify: Option<Vec<String>>,
     /// Limits of one turn.
     pub limits: TurnLimits,

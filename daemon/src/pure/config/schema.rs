@@ -137,7 +137,7 @@ pub const KEYS: &[Key] = &[
     key("daemon.idle_exit_minutes", Kind::Count, "minutes without client, turn, job or queue until the daemon ends; 0 = never"),
     key("jobs.max_detached", Kind::Count, "most detached jobs at once"),
     key("jobs.max_hours", Kind::Positive, "hours after which a detached job is stopped"),
-    key("notify", Kind::Command, "a program that is told by one JSON argument more when a background job has ended"),
+    key("notify", Kind::Command, "told, by one JSON argument more, when a session needs someone; `[\"desktop\"]` shows it on the desktop"),
     key("limits.max_cost_usd", Kind::Amount, "most US dollars one turn may cost; 0 = no limit"),
     key("limits.max_requests", Kind::Positive, "most requests to models in one turn"),
     key("ui", Kind::Free, "kept for the client"),

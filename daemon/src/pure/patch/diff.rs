@@ -69,6 +69,6 @@ fn differing(before: &str, after: &str) -> (usize, usize) {
     (sum(1), sum(-1))
 }
 
-fn is_binary(bytes: &[u8]) -> bool {
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
     bytes[..bytes.len().min(8000)].contains(&0)
 }

@@ -1,14 +1,16 @@
 //! The `apply_patch` edit format: what a patch says, and what it makes of the bytes of a file.
 //!
 //! [`parse`](Patch::parse) reads the text a model wrote, [`apply`] places its chunks in one file,
-//! [`diff`] shows the change to people. Only the lines a chunk removes or adds change; every other
-//! byte (line endings, encoding, a byte order mark, a missing final newline) stays as it was. A
-//! chunk that fits nowhere or in several places is refused with a [`Misfit`] that says where.
+//! [`diff`] shows the change to people, [`glimpse`] what changed under a patch to the model. Only the
+//! lines a chunk removes or adds change; every other byte (line endings, encoding, a byte order mark, a
+//! missing final newline) stays as it was. A chunk that fits nowhere or in several places is refused
+//! with a [`Misfit`] that says where.
 //!
 //! Nothing here touches a disk: paths are text, and who may write them is decided elsewhere.
 
 mod apply;
 mod diff;
+mod glimpse;
 mod indent;
 mod misfit;
 mod parse;
@@ -22,6 +24,7 @@ mod tests;
 
 pub use apply::apply;
 pub use diff::{Diff, diff};
+pub use glimpse::{Glimpse, glimpse};
 pub use misfit::Misfit;
 pub use parse::ParseError;
 

@@ -15,12 +15,17 @@ use quire_proto::{
     },
 };
 
-use super::{CallPhase, Effect, Ending, Look, MAX_BESIDE, Phase, Turn};
+use super::{CallPhase, Effect, Ending, Entry, Look, MAX_BESIDE, Phase, Turn};
 use crate::pure::{
     policy::{self, Verdict},
     sample::Call,
     transcript::Transcript,
 };
+
+/// Told of an edit that was approved as one thing and would be another by now.
+const OVERTAKEN: &str = "not run, and no file changed: a file has changed since this edit was shown for \
+                         approval, so it would not be the edit that was approved. Read what it is about \
+                         again, then edit.";
 
 impl Turn {
     pub(super) fn begin_acting(
@@ -53,7 +58,11 @@ impl Turn {
                 CallPhase::Waiting if busy < MAX_BESIDE => {
                     let fresh = fresh.iter().find(|item| item.id == id.get());
                     if let Some(call) = fresh.or_else(|| transcript.item(*id)).and_then(call_of) {
-                        *phase = CallPhase::Preparing { approved: None };
+                        // It waited for others after a person had said yes.
+                        let approval = transcript.approval_of(*id);
+                        let approval = approval.filter(|approval| approval.answer.is_some());
+                        let approved = approval.and_then(|approval| approval.access.clone());
+                        *phase = CallPhase::Preparing { approved };
                         effects.push(Effect::Prepare {
                             item: *id,
                             call: as_written(call),
@@ -82,7 +91,12 @@ impl Turn {
         };
         // What was approved is exactly what was shown: anything else is asked again.
         if approved.as_ref() == Some(&look.access) {
-            return self.act(transcript, item, look, effects);
+            let shown = transcript.approval_of(item).map(|approval| &approval.files);
+            if shown.is_none_or(|shown| *shown == look.preview) {
+                return self.act(transcript, item, look, effects);
+            }
+            let ending = ending(OutcomeStatus::Failed, OVERTAKEN);
+            return self.settle_call(transcript, item, ending, effects);
         }
         let verdict = policy::decide(
             &transcript.policy(),
@@ -120,6 +134,10 @@ impl Turn {
         effects: &mut Vec<Effect>,
     ) {
         let read_only = look.access.read_only;
+        if !read_only && self.runs_before(item) {
+            // What those before it read must not change under them. It is looked at again then.
+            return self.set_phase(item, CallPhase::Waiting);
+        }
         if let Some(changed) = changed_call(transcript, item, |call| describe(call, look)) {
             effects.push(changed);
         }
@@ -195,7 +213,7 @@ impl Turn {
         if answer.verdict() != ApprovalVerdict::Once
             && let Some(rule) = &approval.rule
         {
-            effects.push(remember_rule(transcript, rule));
+            effects.push(remember_rule(transcript, rule, answer));
             if answer.verdict() == ApprovalVerdict::Rule {
                 effects.push(Effect::SaveRule(rule.clone()));
             }
@@ -222,16 +240,16 @@ impl Turn {
         answer: &ApprovalAnswer,
         effects: &mut Vec<Effect>,
     ) {
-        let who = answer
-            .by
-            .as_ref()
-            .map_or("the policy", |by| by.name.as_str());
+        let who = match &answer.by {
+            Some(client) => format!("the user ({})", client.name),
+            None => "the user".to_owned(),
+        };
         let word = if answer.message.is_empty() {
             String::new()
         } else {
             format!(": {}", answer.message)
         };
-        let ending = denied(format!("not run: denied by the user ({who}){word}"));
+        let ending = denied(format!("not run: denied by {who}{word}"));
         if !answer.stop {
             return self.settle_call(transcript, item, ending, effects);
         }
@@ -370,6 +388,16 @@ impl Turn {
         }
     }
 
+    /// Whether a call before this one still runs.
+    fn runs_before(&self, item: ItemId) -> bool {
+        match &self.phase {
+            Phase::Acting(calls) => calls
+                .range(..item)
+                .any(|(_, phase)| matches!(phase, CallPhase::Acting { .. })),
+            _ => false,
+        }
+    }
+
     fn open_calls(&self) -> impl Iterator<Item = ItemId> + use<> {
         let open: Vec<_> = match &self.phase {
             Phase::Acting(calls) => calls
@@ -453,13 +481,17 @@ pub(super) fn ended_item(turn: &Turn, mut item: Item, ending: &Ending) -> Effect
     turn.settle(item, ItemStatus::Completed)
 }
 
-/// "Always" for the session: the rule joins the session's policy.
-fn remember_rule(transcript: &Transcript, rule: &Rule) -> Effect {
+/// "Always" for the session: the rule joins the session's policy, by whoever said so.
+fn remember_rule(transcript: &Transcript, rule: &Rule, answer: &ApprovalAnswer) -> Effect {
     let mut policy = transcript.policy();
     policy.rules.push(rule.clone());
     let changed = SessionChanged {
         policy: Some(policy),
         ..SessionChanged::default()
     };
-    Effect::append(Body::SessionChanged(changed))
+    Effect::append(Entry {
+        body: Body::SessionChanged(changed),
+        by: answer.by.clone(),
+        request_id: String::new(),
+    })
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use quire_proto::{
     id::{ApprovalId, ItemId},
     v1::{
-        Access, ActivityKind, ApprovalAnswer, ClientRef, FileChange, Intent, Outcome, PromptItem,
-        QueuedPrompt, Rule, event::Body, item,
+        Access, ActivityKind, ApprovalAnswer, ClientRef, FileChange, Intent, NoticeItem, Outcome,
+        PromptItem, QueuedPrompt, Rule, event::Body, item,
     },
 };
 
@@ -177,6 +177,8 @@ pub struct Beginning {
     /// Told to the model before the prompt: environment and instructions of the repository, when
     /// they were not told before.
     pub preamble: Option<String>,
+    /// What happened to the workspace since the model was last asked. Comes before the prompt.
+    pub news: Vec<NoticeItem>,
     /// Ends of background jobs that the model was not told of yet. They come before the prompt.
     pub ends: Vec<PromptItem>,
     /// Most requests to the model.

@@ -128,6 +128,9 @@ impl Turn {
             };
             effects.push(turn.complete_new(item::Kind::Notice(notice)));
         }
+        for notice in beginning.news {
+            effects.push(turn.complete_new(item::Kind::Notice(notice)));
+        }
         for end in beginning.ends {
             effects.push(turn.complete_new(item::Kind::Prompt(end)));
         }

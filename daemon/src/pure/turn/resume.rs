@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use quire_proto::{
     id::{ApprovalId, ItemId, TurnId},
     v1::{
-        ActivityKind, Item, ItemStatus, NoticeItem, NoticeLevel, OutcomeStatus, SampleRetried,
-        event::Body, item::Kind,
+        ActivityKind, Approval, ApprovalVerdict, Item, ItemStatus, NoticeItem, NoticeLevel,
+        OutcomeStatus, SampleRetried, event::Body, item::Kind,
     },
 };
 
@@ -229,7 +229,8 @@ fn phases(transcript: &Transcript, calls: &[Item]) -> BTreeMap<ItemId, CallPhase
             (None, Some(approval)) if approval.answer.is_none() => {
                 ApprovalId::new(approval.id).map_or(CallPhase::Waiting, CallPhase::Asking)
             }
-            // A no would have ended the call in the same commit.
+            // A no ends the call in the same commit. Should it not have, the call is asked about again.
+            (None, Some(approval)) if is_denied(approval) => CallPhase::Waiting,
             (None, Some(approval)) => CallPhase::Preparing {
                 approved: approval.access.clone(),
             },
@@ -238,6 +239,11 @@ fn phases(transcript: &Transcript, calls: &[Item]) -> BTreeMap<ItemId, CallPhase
         phases.insert(id, phase);
     }
     phases
+}
+
+fn is_denied(approval: &Approval) -> bool {
+    let answer = approval.answer.as_ref();
+    answer.is_some_and(|answer| answer.verdict() == ApprovalVerdict::Deny)
 }
 
 /// How to find out about a call that was promised.

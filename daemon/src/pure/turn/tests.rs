@@ -7,10 +7,10 @@ mod resume;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quire_proto::v1::{
-    Access, ApprovalAnswer, ApprovalVerdict, ArgumentsKind, Decision, Event, EventLost, Intent,
-    JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, PromptItem, PromptMode, PromptQueued,
-    QueuedPrompt, Rule, SandboxMode, SessionCreated, SessionState, StopReason, Usage, event::Body,
-    item::Kind,
+    Access, ApprovalAnswer, ApprovalVerdict, ArgumentsKind, Decision, Event, EventLost, FileChange,
+    Intent, JobEnded, JobStarted, Outcome, OutcomeStatus, Policy, PromptItem, PromptMode,
+    PromptQueued, QueuedPrompt, Rule, SandboxMode, SessionCreated, SessionState, StopReason, Usage,
+    event::Body, item::Kind,
 };
 
 use super::{resume::Remains, *};
@@ -89,8 +89,12 @@ fn reading_calls_run_beside_each_other_and_the_rest_in_order() {
     );
     // A writing call is looked at early, so that it is known to write; it waits for those that read.
     assert_eq!(play.finished(3), ["completed 3 call Succeeded"]);
-    play.prepared(4, "make");
-    play.finished(2);
+    assert_eq!(play.prepared(4, "make"), [""; 0]);
+    assert_eq!(
+        play.finished(2),
+        ["completed 2 call Succeeded", "prepare 4"]
+    );
+    assert_eq!(play.prepared(4, "make"), ["changed 4 call sh", "act 4"]);
     play.finished(4);
     play.prepared(5, "read");
     assert_eq!(play.finished(5), ["completed 5 call Succeeded", "sample"]);
@@ -124,6 +128,19 @@ fn an_approval_is_for_what_was_shown_and_nothing_else() {
     play.prepared(2, "ask");
     play.decide(ApprovalVerdict::Once, false);
     assert_eq!(play.prepared(2, "ask more"), ["changed 2 call sh", "asked"]);
+}
+
+/// A person may take an hour to say yes, and the file may change meanwhile.
+#[test]
+fn an_edit_is_made_as_it_was_approved_or_not_at_all() {
+    for (later, want) in [("+one", "act 2"), ("+two", "completed 2 call Failed")] {
+        let (mut play, _) = Play::begin("go");
+        play.answer_calls(&["sh a"]);
+        play.shown(2, "ask", "+one");
+        play.decide(ApprovalVerdict::Once, false);
+        let lines = play.shown(2, "ask", later);
+        assert!(lines.iter().any(|line| line == want), "{lines:?}");
+    }
 }
 
 #[test]
@@ -325,6 +342,7 @@ fn ends_of_jobs_come_before_the_prompt_and_are_marked_as_such() {
     let beginning = Beginning {
         prompt,
         preamble: None,
+        news: Vec::new(),
         ends: vec![end],
         max_samples: 5,
         now: now(9),

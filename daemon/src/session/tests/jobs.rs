@@ -450,7 +450,11 @@ async fn a_program_of_the_users_is_told_of_each_background_job_once() {
         let yard = Yard::new(one_call(arguments), false).await;
         let (keepers, heard) = (yard.keepers.clone(), told.clone());
         let next = |directory: &Path, tool: &Counted| World {
-            notify: Arc::new(move |news| heard.lock().unwrap().push(news)),
+            notify: Arc::new(move |news| {
+                if news.json.contains("\"type\":\"job-ended\"") {
+                    heard.lock().unwrap().push(news.json);
+                }
+            }),
             ..in_world(&keepers, world(directory, one_call(arguments), tool))
         };
         let bench = yard.bench.reborn_in(next).await;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     adapters::store::{
-        StoreError,
+        Room, StoreError,
         deletion::now_ms,
         reader::{self, Readers},
     },
@@ -127,7 +127,7 @@ fn excerpt(
     found: &Match,
     search: &Search,
 ) -> Result<Option<String>, StoreError> {
-    let events = match reader::events(on, id, found.spot.seq.saturating_sub(1), 1) {
+    let events = match reader::events(on, id, found.spot.seq.saturating_sub(1), Room::of(1)) {
         Err(StoreError::Damaged { .. } | StoreError::Missing(_)) => return Ok(None),
         events => events?,
     };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     adapters::store::{
-        Health, StoreError,
+        Health, Room, StoreError,
         chain::Chain,
         reader::{self, Readers},
     },
@@ -388,11 +388,11 @@ fn page(
         Ok(_) | Err(StoreError::Damaged { .. }) => return Ok(Page::Other),
         Err(error) => return Err(error),
     }
-    let events = match reader::events(on, session, mark.seq, PAGE) {
+    let events = match reader::events(on, session, mark.seq, Room::of(PAGE)) {
         // What stands before it can still be read.
         Err(StoreError::Damaged { seq, .. }) if seq > mark.seq + 1 => {
             let whole = u32::try_from(seq - mark.seq - 1).unwrap_or(PAGE).min(PAGE);
-            reader::events(on, session, mark.seq, whole)?
+            reader::events(on, session, mark.seq, Room::of(whole))?
         }
         events => events?,
     };

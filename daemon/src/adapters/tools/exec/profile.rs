@@ -66,6 +66,7 @@ mod tests {
             environment: Arc::new(BTreeMap::new()),
             umask: 0o22,
             policy: Arc::new(policy),
+            known: crate::ports::tool::Known::default(),
         }
     }
 

@@ -114,6 +114,9 @@ impl Tool for WriteStdin {
                 Ok(parsed) => parsed,
                 Err(finished) => return finished,
             };
+            if !shared.is_own(&place, &job) {
+                return no_such(&job);
+            }
             match shared.jobs.adopt(&place.session, &job).await {
                 Ok(Adopted::Running(running))
                     if running.knows_ids() && !intent.write_id.is_empty() =>
@@ -147,6 +150,9 @@ impl Shared {
     async fn write(&self, write: Write, place: &Place, live: &Live) -> Finished {
         let Write { arguments, job, id } = write;
         let job = &job;
+        if !self.is_own(place, job) {
+            return no_such(job);
+        }
         let budget = arguments
             .max_output_tokens
             .unwrap_or(TOKENS)
@@ -177,11 +183,15 @@ impl Shared {
                 self.report(job, observed, Some(&Ended::Exit(record)))
             }
             Ok(Adopted::Unknown) => unknown(),
-            Ok(Adopted::Running(_) | Adopted::NeverStarted) => {
-                Finished::failed(format!("there is no job {job}"))
-            }
+            Ok(Adopted::Running(_) | Adopted::NeverStarted) => no_such(job),
             Err(error) => Finished::failed(describe(&error)),
         }
+    }
+
+    /// Whether the job was started for the session that asks. One of an earlier version does not say.
+    fn is_own(&self, place: &Place, job: &JobId) -> bool {
+        let session = self.jobs.record(job).label.session;
+        session.is_empty() || session == place.session.as_str()
     }
 
     /// What is new, and from where the next report goes on.
@@ -192,6 +202,10 @@ impl Shared {
         }
         observed.finished(job, ended)
     }
+}
+
+fn no_such(job: &JobId) -> Finished {
+    Finished::failed(format!("there is no job {job}"))
 }
 
 async fn send(job: &Job, chars: &str, id: &str) -> Result<(), String> {

@@ -11,6 +11,8 @@ use quire_proto::{
     home::{DaemonRecord, Home, SOCKET_PATH_MAX, socket_fits},
     protocol, standing, version,
 };
+#[cfg(target_os = "linux")]
+use quire_sandbox::record;
 use rustix::fs::Access;
 
 use super::Check;
@@ -138,14 +140,9 @@ pub(super) fn daemon(home: &Home) -> Check {
 
 /// Whether the very process of a record lives: its id may be another's by now.
 #[cfg(target_os = "linux")]
-fn lives(record: &DaemonRecord) -> bool {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let stat = fs::read_to_string(format!("/proc/{}/stat", record.pid)).unwrap_or_default();
-    // The name, in brackets, may hold anything; the start time is the 20th field after it.
-    let start = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.split(' ').nth(19)?.parse().ok());
-    boot.trim() == record.boot_id && start == Some(record.start_time)
+fn lives(daemon: &DaemonRecord) -> bool {
+    record::boot_id().is_ok_and(|id| id == daemon.boot_id)
+        && record::start_time(daemon.pid).is_ok_and(|time| time == daemon.start_time)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -28,6 +28,9 @@ use crate::{
 /// Sessions whose jobs are looked through when none is named.
 const SESSIONS: u32 = 200;
 
+/// Names the job that was started last.
+const LAST: &str = "@last";
+
 impl Services {
     /// The jobs of the newest sessions, and of those that are gone.
     pub(super) async fn all_jobs(&self) -> Result<Vec<Job>, Status> {
@@ -81,7 +84,7 @@ impl Services {
     }
 
     /// With what is known only while a job runs.
-    fn as_it_stands(&self, job: Job) -> Job {
+    pub(in crate::edge::server) fn as_it_stands(&self, job: Job) -> Job {
         let id = job.id.parse().ok();
         match id.and_then(|id| self.jobs.get(&id)) {
             Some(running) if job.state() == JobState::Running => Job {
@@ -93,10 +96,14 @@ impl Services {
         }
     }
 
-    /// The job that `name` means: an id or a unique prefix of one.
+    /// The job that `name` means: an id, a unique prefix of one, or `@last` for the one started last.
     pub(super) async fn job(&self, name: &str) -> Result<Job, Status> {
         if name.is_empty() {
-            return Err(invalid("`job` is missing: give an id or a unique prefix"));
+            let message = "`job` is missing: give an id, a unique prefix or @last";
+            return Err(invalid(message));
+        }
+        if name == LAST {
+            return self.newest_job().await;
         }
         if let Some(job) = self.job_of_id(name).await? {
             return Ok(job);
@@ -115,6 +122,15 @@ impl Services {
                 format!("`{name}` begins several jobs' ids"),
             )),
         }
+    }
+
+    /// The job that was started last, in whatever session.
+    async fn newest_job(&self) -> Result<Job, Status> {
+        let jobs = self.all_jobs().await?.into_iter();
+        jobs.max_by_key(|job| job.started_ms).ok_or_else(|| {
+            let message = "no job was started yet";
+            refuse(Code::NotFound, "NOT_FOUND", message)
+        })
     }
 
     /// The short way to a job whose id is given whole and whose files say whose it is.

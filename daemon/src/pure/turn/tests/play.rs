@@ -44,6 +44,7 @@ impl Play {
         let beginning = Beginning {
             prompt,
             preamble: None,
+            news: Vec::new(),
             ends: Vec::new(),
             max_samples: 5,
             now: now(1),
@@ -93,6 +94,19 @@ impl Play {
     }
 
     pub(super) fn prepared(&mut self, item: u64, command: &str) -> Vec<String> {
+        self.look(item, command, Vec::new())
+    }
+
+    /// As `prepared`, with a diff of one file to be shown.
+    pub(super) fn shown(&mut self, item: u64, command: &str, diff: &str) -> Vec<String> {
+        let file = FileChange {
+            diff: diff.to_owned(),
+            ..FileChange::default()
+        };
+        self.look(item, command, vec![file])
+    }
+
+    fn look(&mut self, item: u64, command: &str, preview: Vec<FileChange>) -> Vec<String> {
         let read_only = command == "read";
         let access = Access {
             command: command.to_owned(),
@@ -109,7 +123,7 @@ impl Play {
             title: command.to_owned(),
             access,
             intent,
-            preview: Vec::new(),
+            preview,
         };
         self.step(Input::Prepared {
             item: id(item),
