@@ -1,6 +1,7 @@
 //! What is kept of sessions, found again and gone on from: search over all of them, and forks.
 
 use std::{
+    collections::BTreeSet,
     fs,
     time::{Duration, Instant},
 };
@@ -41,12 +42,11 @@ fn search(rpc: &Rpc, query: &str) -> SessionServiceSearchResponse {
         .into_inner()
 }
 
-/// Ids of the sessions found, best first.
+/// Ids of the sessions found, each once.
 fn found(rpc: &Rpc, query: &str) -> Vec<String> {
     let hits = search(rpc, query).hits.into_iter();
-    let mut ids: Vec<_> = hits.map(|hit| hit.session.unwrap_or_default().id).collect();
-    ids.dedup();
-    ids
+    let ids: BTreeSet<_> = hits.map(|hit| hit.session.unwrap_or_default().id).collect();
+    ids.into_iter().collect()
 }
 
 fn try_fork(rpc: &Rpc, request: SessionServiceForkRequest) -> Result<Session, Status> {
@@ -492,6 +492,8 @@ fn a_long_session_is_forked_and_searched() {
             (0..100).map(|nth| put_away(&rpc, &session, nth % 2 == 1)),
         ));
     }
+    // Which of a hundred came last is anybody's guess.
+    rpc.wait(put_away(&rpc, &session, true));
     let head = rpc.session(&session).head_seq;
     let began = Instant::now();
     let made = fork(&rpc, &session, 0);
@@ -500,7 +502,9 @@ fn a_long_session_is_forked_and_searched() {
     assert!(made.head_seq > head, "{made:?}");
     assert!(took < Duration::from_secs(20), "{took:?}");
     let forked = rpc.events(&made.id);
-    assert!(forked.iter().map(|event| event.seq).eq(1..=made.head_seq));
+    // A page has ten thousand at most.
+    let last = made.head_seq.min(10_000);
+    assert!(forked.iter().map(|event| event.seq).eq(1..=last));
     let began = Instant::now();
     assert_eq!(found(&rpc, "bilby").len(), 2);
     eprintln!("and the first search after it {:?}", began.elapsed());
