@@ -70,5 +70,6 @@ fn large_messages_are_not_kept() {
         );
     }
     let more = proportional(daemon).saturating_sub(before) >> 20;
-    assert!(more < 8, "{more} MiB after 320 that were refused");
+    // A few messages' worth stays with the allocator, for each of its threads.
+    assert!(more < 32, "{more} MiB after 320 that were refused");
 }
