@@ -219,7 +219,11 @@ fn a_pending_approval_is_denied_by_the_import() {
     let late = rpc
         .decide(&copy, ApprovalVerdict::Once)
         .map_err(|status| status.code());
-    assert_eq!(late, Err(Code::FailedPrecondition), "the import answered it");
+    assert_eq!(
+        late,
+        Err(Code::FailedPrecondition),
+        "the import answered it"
+    );
     assert!(!home.work().join("made").exists());
 }
 

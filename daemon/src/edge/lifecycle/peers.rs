@@ -32,6 +32,9 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// Connections that may be open at once; half of the descriptors that a process usually may have.
 const CONNECTIONS_MAX: usize = 512;
 
+/// What may wait for the end of one connection.
+const LAST_MAX: usize = 256;
+
 /// The process at the other end of a connection, as the kernel knows it. In the extensions of every
 /// request.
 #[derive(Clone, Debug)]
@@ -47,9 +50,16 @@ impl Peer {
         self.connection.known.store(true, Ordering::Relaxed);
     }
 
-    /// Calls `last` when the connection and all its calls are over.
-    pub fn at_end(&self, last: impl FnOnce() + Send + 'static) {
-        self.connection.at_end().push(Box::new(last));
+    /// Calls `last` when the connection and all its calls are over. False, and it is never called, when
+    /// as many wait for that as may.
+    #[must_use]
+    pub fn at_end(&self, last: impl FnOnce() + Send + 'static) -> bool {
+        let mut waiting = self.connection.at_end();
+        let has_room = waiting.len() < LAST_MAX;
+        if has_room {
+            waiting.push(Box::new(last));
+        }
+        has_room
     }
 }
 
@@ -284,12 +294,16 @@ mod tests {
         assert_eq!(connection.connect_info().pid, Some(std::process::id()));
         assert_eq!(connections.open(), 1);
         let (told, over) = std::sync::mpsc::channel();
-        connection
-            .connect_info()
-            .at_end(move || told.send(()).unwrap());
+        let peer = connection.connect_info();
+        let tell = || {
+            let told = told.clone();
+            peer.at_end(move || told.send(()).unwrap())
+        };
+        let taken = (0..=LAST_MAX).filter(|_| tell()).count();
+        assert_eq!(taken, LAST_MAX);
         assert!(over.try_recv().is_err());
-        drop(connection);
-        assert!(over.try_recv().is_ok());
+        drop((connection, peer));
+        assert_eq!(over.try_iter().count(), LAST_MAX);
         assert_eq!(connections.open(), 0);
     }
 

@@ -21,9 +21,14 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Remembers a client until its connection ends; without `peer`, until the daemon does.
+    /// Remembers a client until its connection ends; without `peer`, until the daemon does. `None` when
+    /// the connection has introduced as many as it may.
     #[must_use]
-    pub fn introduce(&self, hello: &DaemonServiceHelloRequest, peer: Option<&Peer>) -> ClientRef {
+    pub fn introduce(
+        &self,
+        hello: &DaemonServiceHelloRequest,
+        peer: Option<&Peer>,
+    ) -> Option<ClientRef> {
         let name: String = hello
             .client_name
             .chars()
@@ -40,14 +45,17 @@ impl Clients {
             pid: hello.pid,
             observer: hello.observer,
         };
-        self.known().insert(client.id.clone(), client.clone());
         if let Some(peer) = peer {
             let (clients, id) = (self.clone(), client.id.clone());
-            peer.at_end(move || {
+            let is_taken = peer.at_end(move || {
                 clients.known().remove(&id);
             });
+            if !is_taken {
+                return None;
+            }
         }
-        client
+        self.known().insert(client.id.clone(), client.clone());
+        Some(client)
     }
 
     /// The client that a call's metadata names.

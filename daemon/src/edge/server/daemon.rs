@@ -45,7 +45,10 @@ impl DaemonService for Services {
             );
             return Err(refuse(Code::FailedPrecondition, "PROTOCOL", message));
         }
-        let client = self.clients.introduce(&hello, peer.as_ref());
+        let Some(client) = self.clients.introduce(&hello, peer.as_ref()) else {
+            let message = "this connection has introduced too many clients: open another one";
+            return Err(refuse(Code::ResourceExhausted, "TOO_MANY_CLIENTS", message));
+        };
         Ok(Response::new(DaemonServiceHelloResponse {
             protocol: Some(ours),
             daemon_version: version().into_owned(),
