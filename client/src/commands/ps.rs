@@ -156,7 +156,10 @@ fn rows(sessions: &[Session], now_ms: i64) -> String {
         let usage = session.usage.unwrap_or_default();
         [
             session.id.clone(),
-            state(session).to_owned(),
+            match session.archived {
+                true => format!("{}, archived", state(session)),
+                false => state(session).to_owned(),
+            },
             shorten(title.map_or("", |title| title)),
             session.model.clone(),
             age(now_ms - session.active_ms),

@@ -120,7 +120,6 @@ impl App {
     fn browse(&mut self, key: KeyCode) -> Option<Effect> {
         match key {
             KeyCode::Char('q') => return Some(Effect::Quit),
-            KeyCode::Esc if self.filter.is_empty() => return Some(Effect::Quit),
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('/') => self.mode = Mode::Filter,
             KeyCode::Down | KeyCode::Char('j') => self.select(1),

@@ -1,5 +1,5 @@
 //! Sessions that are taken out, and by which request, so that a repeated request is answered like the
-//! first.
+//! first, and one that made such a session makes no other.
 
 use std::{collections::BTreeSet, time::SystemTime};
 
@@ -44,6 +44,13 @@ pub(super) fn delete(
         .query_row([session.as_str()], |row| row.get(0))
         .optional()?
         .ok_or_else(|| StoreError::Missing(session.clone()))?;
+    // Sent again, the request that made it must not make another.
+    on.execute(
+        "INSERT OR IGNORE INTO deletions(request, session, time_ms)
+         SELECT create_request, id, ?2 FROM sessions
+         WHERE number = ?1 AND create_request IS NOT NULL",
+        params![number, now_ms()],
+    )?;
     remove(on, number, session)?;
     on.execute(
         "INSERT INTO deletions(request, session, time_ms) VALUES (?1, ?2, ?3)",

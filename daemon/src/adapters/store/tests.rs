@@ -140,6 +140,13 @@ async fn the_same_create_request_names_the_same_session() {
         assert_eq!(made.unwrap(), first);
     }
     assert!(scratch.store.session(&second).await.unwrap().is_none());
+    let store = &scratch.store;
+    store.delete(&first, &RequestId::random()).await.unwrap();
+    let made = store
+        .create(second.clone(), &request, &[event(1)], &summary)
+        .await;
+    assert_eq!(made.unwrap(), first, "also when it is gone");
+    assert!(store.session(&second).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -416,13 +416,16 @@ fn check_order(session: &SessionId, head: u64, bodies: &Bodies) -> Result<(), St
     Ok(())
 }
 
-/// The session that a request made.
+/// The session that a request made, also when it was deleted since.
 pub(super) fn made_by(
     on: &Transaction<'_>,
     request: &str,
 ) -> Result<Option<SessionId>, StoreError> {
     let id: Option<String> = on
-        .prepare_cached("SELECT id FROM sessions WHERE create_request = ?1")?
+        .prepare_cached(
+            "SELECT id FROM sessions WHERE create_request = ?1
+             UNION ALL SELECT session FROM deletions WHERE request = ?1",
+        )?
         .query_row([request], |row| row.get(0))
         .optional()?;
     // An id that does not parse is rot; the session behind it cannot be named, so a new one is made.

@@ -46,7 +46,10 @@ pub(super) fn find(
     let mut ranked: Vec<Match> = best.into_values().flatten().collect();
     ranked.sort_by(|one, other| {
         let newer = other.spot.time_ms.cmp(&one.spot.time_ms);
-        other.rank.total_cmp(&one.rank).then(newer)
+        let rank = other.rank.total_cmp(&one.rank).then(newer);
+        // Copies are as good as each other; which comes first must not change from search to search.
+        let copy = (other.session, other.spot.seq).cmp(&(one.session, one.spot.seq));
+        rank.then(copy)
     });
     let hits = readers.read_now(|on| told(on, &ranked, &names, search))?;
     Ok(hits)

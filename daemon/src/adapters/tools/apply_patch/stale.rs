@@ -242,7 +242,7 @@ impl Stale {
             authors.and_then(|authors| authors.of(&self.path, self.seen, self.fingerprint()));
         match author {
             Some(author) => format!("by {}", author.name()),
-            None => "outside of this session's edits".to_owned(),
+            None => "by a command or by someone outside of this session".to_owned(),
         }
     }
 

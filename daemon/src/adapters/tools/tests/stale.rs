@@ -278,7 +278,7 @@ async fn what_was_never_seen_is_edited_by_its_context_and_never_written_over() {
         if !want {
             assert!(
                 outcome.text.contains(
-                    "`a` is there already, made outside of this session's edits:\n1\tx\n"
+                    "`a` is there already, made by a command or by someone outside of this session:\n1\tx\n"
                 ),
                 "{}",
                 outcome.text
@@ -305,7 +305,7 @@ async fn of_several_files_all_are_edited_or_none() {
     assert!(
         refused
             .text
-            .contains("`a` was changed outside of this session"),
+            .contains("`a` was changed by a command or by someone outside of this session"),
         "{}",
         refused.text
     );
