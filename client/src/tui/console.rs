@@ -64,6 +64,7 @@ struct Signals {
     term: Signal,
     hangup: Signal,
     interrupt: Signal,
+    quit: Signal,
     go_on: Signal,
 }
 
@@ -78,6 +79,7 @@ impl Signals {
             term: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
             interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
             go_on: listen(SignalKind::from_raw(Number::CONT.as_raw()))?,
         })
     }
@@ -87,6 +89,7 @@ impl Signals {
             _ = self.term.recv() => SignalKind::terminate(),
             _ = self.hangup.recv() => SignalKind::hangup(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.quit.recv() => SignalKind::quit(),
             _ = self.go_on.recv() => return Sign::Continued,
         };
         Sign::End(kind.as_raw_value())

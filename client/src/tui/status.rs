@@ -282,17 +282,20 @@ fn sandbox(mode: SandboxMode) -> Option<Part> {
 fn figures(app: &App) -> Vec<Part> {
     let session = app.view.session();
     let usage = session.usage.unwrap_or_default();
+    let watching = others(app).filter(|client| client.observer).count();
     let others = others(app).count();
     let counts = [
         (5, session.running_jobs as usize, "job"),
         (3, others, "other"),
+        (2, watching, "watches"),
         (6, app.view.queue().len(), "queued"),
     ];
     let mut parts = Vec::new();
     for (weight, number, what) in counts.into_iter().filter(|(_, number, _)| *number > 0) {
         let text = match what {
             "queued" => format!("{number} queued"),
-            "other" => format!("{} attached{}", amount::count(number, what), watching(app)),
+            "other" => format!("{} attached", amount::count(number, what)),
+            "watches" => format!("{number} only to watch"),
             _ => amount::count(number, what),
         };
         parts.push(part(weight, text, theme::BUSY));
@@ -320,14 +323,6 @@ fn others(app: &App) -> impl Iterator<Item = &v1::ClientRef> {
     };
     let clients = app.view.clients().iter();
     clients.filter(move |client| client.id != me)
-}
-
-/// How many of the others only watch, when any does.
-fn watching(app: &App) -> String {
-    match others(app).filter(|client| client.observer).count() {
-        0 => String::new(),
-        number => format!(" ({number} only to watch)"),
-    }
 }
 
 const BETWEEN: &str = " · ";

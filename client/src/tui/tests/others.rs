@@ -240,7 +240,7 @@ fn who_is_attached_is_counted_and_shown_on_demand() {
     stage.update(Update::Presence(v1::Presence { clients }));
     let picture = stage.picture(90, 10);
     assert!(
-        picture.contains("2 others attached (1 only to watch)"),
+        picture.contains("2 others attached · 1 only to watch"),
         "{picture}"
     );
     stage.write("/who").press("Enter");
