@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Id, unique prefix, title, or @last; without it nothing is answered, and all that waits is listed.
     session: Option<String>,
     /// Which approval, when several are pending.
-    #[arg(long, value_name = "N", requires = "session")]
+    #[arg(long, value_name = "N", requires = "session", value_parser = clap::value_parser!(u64).range(1..))]
     id: Option<u64>,
     /// Allow the like from now on, too.
     #[arg(long, value_name = "SCOPE", requires = "session")]

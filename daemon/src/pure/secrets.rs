@@ -16,6 +16,9 @@ pub type Environment = BTreeMap<String, String>;
 /// where none is wanted is shorter.
 const SHORTEST_KEY: usize = 8;
 
+/// Shortest value of a key that is looked for within other values.
+const SHORTEST_PART: usize = 16;
+
 /// An environment, parted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parted {
@@ -84,7 +87,10 @@ impl<'a> Keys<'a> {
     }
 
     fn has(&self, name: &str, value: &str) -> bool {
-        self.names.contains(name) || self.values.contains(value.trim())
+        let is_within = |key: &&str| key.len() >= SHORTEST_PART && value.contains(key);
+        self.names.contains(name)
+            || self.values.contains(value.trim())
+            || self.values.iter().any(is_within)
     }
 
     fn is_secret(&self, name: &str, value: &str) -> bool {
@@ -109,15 +115,16 @@ mod tests {
     fn secrets_and_configured_keys_are_named_and_no_more() {
         let all = environment(&[
             ("PATH", "/bin"),
-            ("MINE", "a plain word"),
-            ("ALIAS", "a plain word"),
+            ("MINE", "a rather plain word"),
+            ("ALIAS", "a rather plain word"),
+            ("PAIR", "user:a rather plain word@host"),
             ("GITHUB_TOKEN", "x"),
             ("SSH_AUTH_SOCK", "/s"),
         ]);
         let parted = part(&all, &keys());
         let open = environment(&[("PATH", "/bin"), ("SSH_AUTH_SOCK", "/s")]);
         assert_eq!(parted.open, open);
-        assert_eq!(parted.secrets, ["ALIAS", "GITHUB_TOKEN", "MINE"]);
+        assert_eq!(parted.secrets, ["ALIAS", "GITHUB_TOKEN", "MINE", "PAIR"]);
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl Queue {
         };
         let after = self.change(found, Some(said), None).await?;
         let after = after.ok_or_else(|| self.gone(found))?;
-        context::progress(format!("edited: {}\n", in_short(found)))?;
+        let edited = after.iter().find(|one| one.request_id == found.request_id);
+        context::progress(format!("edited: {}\n", in_short(edited.unwrap_or(found))))?;
         Ok(after)
     }
 

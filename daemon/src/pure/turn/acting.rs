@@ -282,6 +282,10 @@ impl Turn {
         if killed && ending.outcome.status() == OutcomeStatus::Succeeded {
             ending.outcome.status = OutcomeStatus::Interrupted.into();
         }
+        if let Some(word) = word_with(transcript, item) {
+            let text = &ending.outcome.text;
+            ending.outcome.text = format!("[approved with the words: {word}]\n{text}");
+        }
         self.settle_call(transcript, item, ending, effects);
     }
 
@@ -422,6 +426,13 @@ pub(super) fn ending(status: OutcomeStatus, text: impl Into<String>) -> Ending {
         outcome,
         items: Vec::new(),
     }
+}
+
+/// What the person who approved a call said to the model with that.
+fn word_with(transcript: &Transcript, item: ItemId) -> Option<&str> {
+    let answer = transcript.approval_of(item)?.answer.as_ref()?;
+    let word = answer.message.trim();
+    (answer.verdict() != ApprovalVerdict::Deny && !word.is_empty()).then_some(word)
 }
 
 fn denied(text: impl Into<String>) -> Ending {

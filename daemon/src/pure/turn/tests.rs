@@ -122,6 +122,39 @@ fn what_a_rule_asks_waits_for_an_answer_and_is_looked_at_again() {
 }
 
 #[test]
+fn a_word_with_a_yes_is_told_with_the_outcome() {
+    let (mut play, _) = Play::begin("go");
+    play.answer_calls(&["sh a"]);
+    play.prepared(2, "ask");
+    let answer = ApprovalAnswer {
+        verdict: ApprovalVerdict::Once.into(),
+        message: "but quickly".to_owned(),
+        ..ApprovalAnswer::default()
+    };
+    play.step(Input::Decided {
+        approval: play
+            .transcript
+            .newest_approval()
+            .and_then(|asked| ApprovalId::new(asked.id))
+            .unwrap(),
+        answer,
+        request_id: "d".to_owned(),
+    });
+    play.prepared(2, "ask");
+    play.finished(2);
+    let call = play
+        .transcript
+        .item(id(2))
+        .and_then(acting::call_of)
+        .unwrap();
+    let told = call.outcome.as_ref().unwrap();
+    assert_eq!(
+        told.text,
+        "[approved with the words: but quickly]\noutcome 2"
+    );
+}
+
+#[test]
 fn an_approval_is_for_what_was_shown_and_nothing_else() {
     let (mut play, _) = Play::begin("go");
     play.answer_calls(&["sh a"]);
