@@ -220,6 +220,10 @@ impl App {
     /// Takes what happened at `now_ms` (milliseconds since the Unix epoch) and says what to do.
     pub fn step(&mut self, now_ms: i64, input: Input) -> Vec<Effect> {
         self.now_ms = now_ms;
+        match self.page {
+            Some(_) => self.card.hide(now_ms),
+            None => self.card.ripen(now_ms, self.last_key_ms),
+        }
         match input {
             Input::Key(key) => self.press(key),
             Input::Paste(text) => self.paste(&text),
@@ -255,6 +259,9 @@ impl App {
                 silent_since_ms, ..
             } => silent_since_ms > 0,
         };
+        if self.card.ripens() && self.setup.role == Role::Work {
+            return Some(100);
+        }
         if waits || self.calls.interrupts() {
             return Some(1_000);
         }
@@ -410,11 +417,9 @@ impl App {
     /// Shows the card of the oldest approval that waits, or none.
     pub(super) fn meet_card(&mut self) {
         let asked = self.asked().map(|(id, _)| id);
-        let focus = self.composer.is_empty();
-        let draft = self.card.meet(asked, self.now_ms, self.last_key_ms, focus);
-        if let Some(draft) = draft {
-            self.composer.take();
-            self.composer.insert(&draft);
+        if asked != self.card.on() && self.card.wants_word() {
+            self.leave_word();
         }
+        self.card.meet(asked, self.now_ms, self.is_unoccupied());
     }
 }

@@ -32,29 +32,51 @@ impl App {
             return vec![];
         }
         self.last_key_ms = self.now_ms;
+        let action = keys::action(self.moment(), key);
         let leaves_next = self.note.take() == Some(Note::LeaveNext);
-        match keys::action(self.moment(), key) {
+        let for_composer = !self.is_for_card(action);
+        let effects = match action {
             Some(Action::Leave) if leaves_next => vec![Effect::Leave(Leaving::Detached)],
             Some(action) => self.act(action),
             None => self.type_in(key),
+        };
+        if for_composer {
+            self.put_card_off();
         }
+        effects
+    }
+
+    fn is_for_card(&self, action: Option<Action>) -> bool {
+        matches!(self.mode(), Mode::Card | Mode::Word) || action == Some(Action::Focus)
+    }
+
+    /// Shuts the card for someone who does something else. When something is written now, the card has
+    /// to be asked for the keyboard.
+    fn put_card_off(&mut self) {
+        self.card.shut();
+        if !self.is_unoccupied() {
+            self.card.lose_focus();
+        }
+    }
+
+    /// True when nothing is written and the keyboard is not in the queue.
+    pub(super) fn is_unoccupied(&self) -> bool {
+        self.composer.is_empty() && !self.queue.is_in_hand() && !self.queue.edits()
     }
 
     /// Puts pasted text into the composer, wherever the keyboard is but over a page.
     pub(super) fn paste(&mut self, text: &str) -> Vec<Effect> {
         self.note = None;
+        self.last_key_ms = self.now_ms;
         match self.mode() {
-            Mode::Compose | Mode::Word | Mode::Edit => self.composer.insert(text),
-            Mode::Queue => {
+            Mode::Page | Mode::Observe => {}
+            Mode::Word => self.composer.insert(text),
+            // A paste must never answer an approval; it is kept for when the card is gone.
+            Mode::Compose | Mode::Edit | Mode::Queue | Mode::Card => {
                 self.leave_queue();
                 self.composer.insert(text);
+                self.put_card_off();
             }
-            // A paste must never answer an approval; it is kept for when the card is gone.
-            Mode::Card => {
-                self.composer.insert(text);
-                self.card.lose_focus();
-            }
-            Mode::Page | Mode::Observe => {}
         }
         vec![]
     }
@@ -64,7 +86,7 @@ impl App {
             mode: self.mode(),
             written: !self.composer.is_empty(),
             running: self.view.running_turn().is_some(),
-            asked: self.asked().is_some(),
+            asked: self.card.is_open(),
             halted: self.is_halted(),
             queued: !self.view.queue().is_empty(),
         }
@@ -169,8 +191,7 @@ impl App {
 
     fn decide(&mut self, verdict: ApprovalVerdict) -> Vec<Effect> {
         let with_word = self.card.wants_word();
-        let too_soon = !with_word && self.card.is_fresh(self.now_ms);
-        let Some((approval, asked)) = self.asked().filter(|_| !too_soon) else {
+        let Some((approval, asked)) = self.asked() else {
             return vec![];
         };
         if verdict == ApprovalVerdict::Rule && asked.rule.is_none() {
@@ -195,14 +216,12 @@ impl App {
     }
 
     fn ask_for_word(&mut self) {
-        if !self.card.is_fresh(self.now_ms) {
-            let draft = self.composer.take();
-            self.card.ask_for_word(draft);
-        }
+        let draft = self.composer.take();
+        self.card.ask_for_word(draft);
     }
 
     /// Puts back what was being written before the word.
-    fn leave_word(&mut self) {
+    pub(super) fn leave_word(&mut self) {
         self.composer.take();
         let draft = self.card.leave_word();
         self.composer.insert(&draft);
