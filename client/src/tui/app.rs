@@ -404,7 +404,9 @@ impl App {
     fn take_back(&mut self, ticket: Ticket) -> Option<Call> {
         let call = self.calls.refused(ticket)?;
         match &call {
-            Call::Prompt { text, .. } => self.keep_text(text),
+            Call::Prompt { text, .. } | Call::Decide { message: text, .. } if !text.is_empty() => {
+                self.keep_text(text);
+            }
             Call::Requeue {
                 change: Requeue::Rewrite(prompt),
                 ..
@@ -418,7 +420,11 @@ impl App {
     pub(super) fn meet_card(&mut self) {
         let asked = self.asked().map(|(id, _)| id);
         if asked != self.card.on() && self.card.wants_word() {
-            self.leave_word();
+            // What is written of the word stays, as a draft.
+            let before = self.card.leave_word();
+            if !before.is_empty() {
+                self.composer.give_back(&before);
+            }
         }
         self.card.meet(asked, self.now_ms, self.is_unoccupied());
     }

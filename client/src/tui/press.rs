@@ -221,7 +221,7 @@ impl App {
     }
 
     /// Puts back what was being written before the word.
-    pub(super) fn leave_word(&mut self) {
+    fn leave_word(&mut self) {
         self.composer.take();
         let draft = self.card.leave_word();
         self.composer.insert(&draft);

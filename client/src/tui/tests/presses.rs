@@ -239,7 +239,7 @@ fn a_card_goes_when_someone_else_answers_and_says_who() {
     };
     stage.event(Body::ApprovalDecided(decided));
     assert_eq!(stage.app.mode(), Mode::Compose);
-    assert_eq!(stage.app.composer.text(), "");
+    assert_eq!(stage.app.composer.text(), "half a word");
     assert!(
         stage
             .picture(60, 10)

@@ -6,7 +6,7 @@ use quire_proto::v1::{self, ApprovalVerdict, event::Body};
 use super::stage::{Stage, approval};
 use crate::tui::{
     app::{Effect, Input},
-    calls::Call,
+    calls::{Answer, Call},
     keys::Mode,
 };
 
@@ -198,4 +198,45 @@ fn a_card_leaves_the_keyboard_in_the_queue_until_it_is_asked() {
         ),
         "{effects:?}"
     );
+}
+
+#[test]
+fn a_word_that_is_cut_short_stays_behind_what_was_written_before() {
+    for (draft, want) in [("", "use a branch"), ("draft", "draft\nuse a branch")] {
+        let mut stage = running();
+        stage.write(draft).ask(approval("git push"));
+        stage.app.card.take_focus();
+        stage.press("d");
+        stage.write("use a branch");
+        let answer = Some(v1::ApprovalAnswer {
+            verdict: ApprovalVerdict::Once.into(),
+            ..v1::ApprovalAnswer::default()
+        });
+        stage.event(Body::ApprovalDecided(v1::ApprovalDecided { id: 1, answer }));
+        assert_eq!(
+            (stage.app.composer.text(), stage.app.mode()),
+            (want, Mode::Compose)
+        );
+        // The card that comes next does not take the draft's keyboard.
+        stage.ask(v1::Approval {
+            id: 2,
+            ..approval("git push")
+        });
+        assert_eq!(stage.app.mode(), Mode::Compose);
+    }
+}
+
+#[test]
+fn a_word_that_came_too_late_comes_back() {
+    let mut stage = running();
+    stage.ask(approval("git push")).press("d");
+    stage.write("use a branch");
+    let effects = stage.press("Enter");
+    let [Effect::Call(ticket, Call::Decide { .. })] = effects.as_slice() else {
+        panic!("{effects:?} is no answer");
+    };
+    assert_eq!(stage.app.composer.text(), "");
+    let late = Answer::TooLate("already approved".into());
+    stage.input(Input::Answered(*ticket, late));
+    assert_eq!(stage.app.composer.text(), "use a branch");
 }
