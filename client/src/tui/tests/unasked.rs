@@ -240,3 +240,18 @@ fn a_word_that_came_too_late_comes_back() {
     stage.input(Input::Answered(*ticket, late));
     assert_eq!(stage.app.composer.text(), "use a branch");
 }
+
+#[test]
+fn a_page_says_that_an_approval_waits_and_keeps_the_keyboard() {
+    let mut stage = running();
+    stage.write("/who").press("Enter");
+    assert!(!stage.picture(60, 8).contains("an approval waits"));
+    appears(&mut stage);
+    let picture = stage.wait(1_000).picture(60, 8);
+    assert!(picture.contains("╰ an approval waits: Esc ─"), "{picture}");
+    assert_eq!(stage.press("y"), []);
+    assert_eq!(stage.app.mode(), Mode::Page);
+    stage.press("Esc");
+    stage.wait(1_000);
+    assert_eq!(stage.app.mode(), Mode::Card);
+}
