@@ -198,7 +198,7 @@ pub(super) const KEYS: &[Binding] = &[
     row(&["Ctrl+C"], ALL, Always, Leave, "twice: leave; the turn goes on"),
     row(&["Ctrl+D"], COMPOSE, Empty, Detach, "leave; the turn goes on"),
     row(&["?", "F1"], COMPOSE, Empty, Help, "this help"),
-    row(&["F1"], &[Mode::Compose, Mode::Card, Mode::Edit, Mode::Queue], Always, Help, "this help"),
+    row(&["F1"], &[Mode::Compose, Mode::Card, Mode::Word, Mode::Edit, Mode::Queue], Always, Help, "this help"),
     row(&["?", "F1"], OBSERVE, Always, Help, "this help"),
 
     row(&["y"], CARD, Always, Decide(ApprovalVerdict::Once), "yes, once"),
