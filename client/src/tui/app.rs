@@ -149,6 +149,8 @@ pub struct App {
     pub(super) now_ms: i64,
     /// When the last key was pressed, likewise.
     pub(super) last_key_ms: i64,
+    /// When a text last became a draft without the person's doing, likewise.
+    pub(super) strayed_ms: i64,
     /// The person looks here, as far as the terminal tells.
     pub(super) focused: bool,
     /// Notices that were shown.
@@ -177,6 +179,7 @@ impl App {
             },
             now_ms: 0,
             last_key_ms: 0,
+            strayed_ms: 0,
             focused: true,
             warned: BTreeSet::new(),
         }
@@ -425,6 +428,7 @@ impl App {
             if !before.is_empty() {
                 self.composer.give_back(&before);
             }
+            self.strayed_ms = self.now_ms;
         }
         self.card.meet(asked, self.now_ms, self.is_unoccupied());
     }

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::commands::exec::prompt::check_length;
 
+/// Milliseconds for which Enter sends nothing after a text became a draft by itself: it was pressed to
+/// save or answer with it.
+const STRAY_MS: i64 = 1_000;
+
 impl App {
     /// What has the keyboard now.
     pub(super) fn mode(&self) -> Mode {
@@ -33,6 +37,10 @@ impl App {
         }
         self.last_key_ms = self.now_ms;
         let action = keys::action(self.moment(), key);
+        if action == Some(Action::Submit) && self.now_ms - self.strayed_ms < STRAY_MS {
+            // The note that says so stays.
+            return vec![];
+        }
         let leaves_next = self.note.take() == Some(Note::LeaveNext);
         let for_composer = !self.is_for_card(action);
         let effects = match action {

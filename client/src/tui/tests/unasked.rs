@@ -217,6 +217,7 @@ fn a_word_that_is_cut_short_stays_behind_what_was_written_before() {
             (stage.app.composer.text(), stage.app.mode()),
             (want, Mode::Compose)
         );
+        assert_eq!(stage.press("Enter"), [], "it was to send the no");
         // The card that comes next does not take the draft's keyboard.
         stage.ask(v1::Approval {
             id: 2,
@@ -254,4 +255,18 @@ fn a_page_says_that_an_approval_waits_and_keeps_the_keyboard() {
     stage.press("Esc");
     stage.wait(1_000);
     assert_eq!(stage.app.mode(), Mode::Card);
+}
+
+#[test]
+fn the_help_opens_over_a_word_and_leaves_it() {
+    let mut stage = running();
+    stage.ask(approval("git push")).press("d");
+    stage.write("why").press("F1");
+    assert_eq!(stage.app.mode(), Mode::Page);
+    stage.press("Esc");
+    assert_eq!(
+        (stage.app.composer.text(), stage.app.mode()),
+        ("why", Mode::Word)
+    );
+    assert!(answers(&stage.press("Enter")));
 }
