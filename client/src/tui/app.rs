@@ -149,6 +149,8 @@ pub struct App {
     pub(super) now_ms: i64,
     /// When the last key was pressed, likewise.
     pub(super) last_key_ms: i64,
+    /// When a text last became a draft without the person's doing, likewise.
+    pub(super) strayed_ms: i64,
     /// The person looks here, as far as the terminal tells.
     pub(super) focused: bool,
     /// Notices that were shown.
@@ -177,6 +179,7 @@ impl App {
             },
             now_ms: 0,
             last_key_ms: 0,
+            strayed_ms: 0,
             focused: true,
             warned: BTreeSet::new(),
         }
@@ -220,6 +223,10 @@ impl App {
     /// Takes what happened at `now_ms` (milliseconds since the Unix epoch) and says what to do.
     pub fn step(&mut self, now_ms: i64, input: Input) -> Vec<Effect> {
         self.now_ms = now_ms;
+        match self.page {
+            Some(_) => self.card.hide(now_ms),
+            None => self.card.ripen(now_ms, self.last_key_ms),
+        }
         match input {
             Input::Key(key) => self.press(key),
             Input::Paste(text) => self.paste(&text),
@@ -255,6 +262,9 @@ impl App {
                 silent_since_ms, ..
             } => silent_since_ms > 0,
         };
+        if self.card.ripens() && self.setup.role == Role::Work {
+            return Some(100);
+        }
         if waits || self.calls.interrupts() {
             return Some(1_000);
         }
@@ -397,7 +407,9 @@ impl App {
     fn take_back(&mut self, ticket: Ticket) -> Option<Call> {
         let call = self.calls.refused(ticket)?;
         match &call {
-            Call::Prompt { text, .. } => self.keep_text(text),
+            Call::Prompt { text, .. } | Call::Decide { message: text, .. } if !text.is_empty() => {
+                self.keep_text(text);
+            }
             Call::Requeue {
                 change: Requeue::Rewrite(prompt),
                 ..
@@ -410,11 +422,14 @@ impl App {
     /// Shows the card of the oldest approval that waits, or none.
     pub(super) fn meet_card(&mut self) {
         let asked = self.asked().map(|(id, _)| id);
-        let focus = self.composer.is_empty();
-        let draft = self.card.meet(asked, self.now_ms, self.last_key_ms, focus);
-        if let Some(draft) = draft {
-            self.composer.take();
-            self.composer.insert(&draft);
+        if asked != self.card.on() && self.card.wants_word() {
+            // What is written of the word stays, as a draft.
+            let before = self.card.leave_word();
+            if !before.is_empty() {
+                self.composer.give_back(&before);
+            }
+            self.strayed_ms = self.now_ms;
         }
+        self.card.meet(asked, self.now_ms, self.is_unoccupied());
     }
 }

@@ -1,9 +1,10 @@
 //! The card of an approval: exactly what would run or change, why it is asked, and the answers.
 //!
 //! Nothing on it can act on the terminal or hide: all of it is spelled out by
-//! [`Care::Exact`]. It takes the keyboard only when nothing is being written, and from someone who
-//! was at the keys just now no answer for the first moment, so that a key meant for the composer
-//! never approves anything.
+//! [`Care::Exact`]. It is shut at first: it takes answers when it has been on the screen for a moment
+//! and no key came for a while. Keys pressed before that are written into the composer as if there were
+//! no card, and once something is written it has to be asked for the keyboard, so that a key meant for
+//! the composer never approves anything.
 
 use quire_proto::{
     id::ApprovalId,
@@ -11,6 +12,7 @@ use quire_proto::{
 };
 use ratatui::{
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
 
@@ -25,11 +27,14 @@ use super::{
 };
 use crate::view::View;
 
-/// Milliseconds for which a new card takes no answer from someone who was at the keys just now.
-const FRESH_MS: i64 = 400;
+/// Milliseconds on the screen before which a card takes no answer.
+const FRESH_MS: i64 = 500;
 
-/// Milliseconds since the last key that count as "just now".
-const JUST_NOW_MS: i64 = 2_000;
+/// Milliseconds without a key before which a card takes no answer: who types a sentence goes on with it.
+const QUIET_MS: i64 = 400;
+
+/// What stands for a key that does not answer yet.
+const NOT_YET: &str = "·";
 
 /// Rows of a screen that has room for one answer a row.
 const TALL: u16 = 20;
@@ -41,8 +46,10 @@ const FRAME: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Card {
     on: Option<ApprovalId>,
-    /// When it begins to take answers, milliseconds since the Unix epoch.
-    opens_ms: i64,
+    /// Since when it is on the screen, milliseconds since the Unix epoch.
+    shown_ms: i64,
+    /// It takes answers, if it has the focus.
+    open: bool,
     focus: bool,
     /// While the word that goes with a no is written: what was being written before.
     draft: Option<String>,
@@ -54,27 +61,44 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Puts another approval on the card, or none, `now_ms` (milliseconds since the Unix epoch).
-    /// Gives back what was being written if that cut short a word.
-    pub(super) fn meet(
-        &mut self,
-        asked: Option<ApprovalId>,
-        now_ms: i64,
-        last_key_ms: i64,
-        nothing_written: bool,
-    ) -> Option<String> {
-        if asked == self.on {
-            return None;
+    /// Puts another approval on the card, or none, `now_ms` (milliseconds since the Unix epoch). It is
+    /// shut, and gets the keyboard when it opens if `nothing_written`.
+    pub(super) fn meet(&mut self, asked: Option<ApprovalId>, now_ms: i64, nothing_written: bool) {
+        if asked != self.on {
+            *self = Self {
+                on: asked,
+                shown_ms: now_ms,
+                focus: nothing_written,
+                ..Self::default()
+            };
         }
-        let draft = self.draft.take();
-        let at_the_keys = now_ms - last_key_ms < JUST_NOW_MS;
-        *self = Self {
-            on: asked,
-            opens_ms: now_ms + if at_the_keys { FRESH_MS } else { 0 },
-            focus: draft.as_ref().map_or(nothing_written, String::is_empty),
-            ..Self::default()
-        };
-        draft
+    }
+
+    /// Opens it if its time has come; both times are milliseconds since the Unix epoch.
+    pub(super) fn ripen(&mut self, now_ms: i64, last_key_ms: i64) {
+        let seen = now_ms - self.shown_ms >= FRESH_MS;
+        self.open |= seen && now_ms - last_key_ms >= QUIET_MS;
+    }
+
+    /// It is out of sight, and begins anew when it comes back.
+    pub(super) fn hide(&mut self, now_ms: i64) {
+        self.open = false;
+        self.shown_ms = now_ms;
+    }
+
+    /// Shuts it until no key comes any more.
+    pub(super) fn shut(&mut self) {
+        self.open = false;
+    }
+
+    /// True when it has been there for long enough, and no key came for long enough.
+    pub(super) fn is_open(&self) -> bool {
+        self.on.is_some() && self.open
+    }
+
+    /// True while it is shut and will open by itself.
+    pub(super) fn ripens(&self) -> bool {
+        self.on.is_some() && !self.open
     }
 
     /// The approval on it.
@@ -84,7 +108,7 @@ impl Card {
 
     /// True when its keys answer.
     pub(super) fn has_focus(&self) -> bool {
-        self.on.is_some() && self.focus
+        self.is_open() && self.focus
     }
 
     /// Gives it the keyboard.
@@ -95,11 +119,6 @@ impl Card {
     /// Gives the keyboard to the composer.
     pub(super) fn lose_focus(&mut self) {
         self.focus = false;
-    }
-
-    /// True in the first moment, when a key was most likely meant for something else.
-    pub(super) fn is_fresh(&self, now_ms: i64) -> bool {
-        now_ms < self.opens_ms
     }
 
     /// True while the word that goes with a no is being written.
@@ -153,10 +172,12 @@ impl Card {
         };
         let width = usize::from(screen.width.saturating_sub(4));
         self.body = body(approval, width);
-        self.answers = match mode {
-            Mode::Card if screen.height >= TALL => answers_in_rows(approval, width),
-            Mode::Card => answers_in_line(approval, width),
-            _ => vec![not_here(mode)],
+        let has_it = mode == Mode::Card;
+        let will_have_it = mode == Mode::Compose && self.focus;
+        self.answers = match () {
+            () if !(has_it || will_have_it) => vec![not_here(mode, self.open)],
+            () if screen.height >= TALL => answers_in_rows(approval, self.open, width),
+            () => answers_in_line(approval, self.open, width),
         };
     }
 
@@ -259,7 +280,7 @@ fn fact(name: &str, text: &str, width: usize) -> Vec<Line<'static>> {
 }
 
 /// What stands in place of the answers while the keyboard is elsewhere.
-fn not_here(mode: Mode) -> Line<'static> {
+fn not_here(mode: Mode, open: bool) -> Line<'static> {
     match mode {
         Mode::Observe => Line::styled("someone else answers: you only watch", theme::DIM),
         Mode::Word => {
@@ -269,13 +290,22 @@ fn not_here(mode: Mode) -> Line<'static> {
         }
         Mode::Compose | Mode::Edit | Mode::Queue | Mode::Card | Mode::Page => {
             let key = key_of(Mode::Compose, Action::Focus);
-            Line::styled(format!("{key} to answer"), theme::WARN)
+            let style = if open { theme::WARN } else { theme::DIM };
+            Line::styled(format!("{key} to answer"), style)
         }
     }
 }
 
-/// Keys and what they answer, from the table of keys.
-fn answers(approval: &v1::Approval) -> impl Iterator<Item = (&'static str, String)> {
+/// One answer: its key, what it says and how.
+struct Answer {
+    key: &'static str,
+    text: String,
+    of_key: Style,
+    of_text: Style,
+}
+
+/// Keys and what they answer, from the table of keys. Those that do nothing yet are not named.
+fn answers(approval: &v1::Approval, open: bool) -> impl Iterator<Item = Answer> {
     let rows = KEYS.iter().filter(|row| {
         let answers = matches!(
             row.action,
@@ -283,38 +313,48 @@ fn answers(approval: &v1::Approval) -> impl Iterator<Item = (&'static str, Strin
         );
         row.modes.contains(&Mode::Card) && answers
     });
-    rows.filter_map(|row| {
+    rows.filter_map(move |row| {
         let key = row.keys.first()?;
+        let works = open || row.action == Action::Interrupt;
         let is_rule = row.action == Action::Decide(ApprovalVerdict::Rule);
         let text = match &approval.rule {
             Some(rule) if is_rule => format!("{}: {}", row.help, rule_words(rule)),
             None if is_rule => return None,
             _ => row.help.to_owned(),
         };
-        Some((*key, text))
+        Some(match works {
+            true => Answer {
+                key,
+                text,
+                of_key: theme::PERSON,
+                of_text: theme::PLAIN,
+            },
+            false => Answer {
+                key: NOT_YET,
+                text,
+                of_key: theme::DIM,
+                of_text: theme::DIM,
+            },
+        })
     })
 }
 
-fn answers_in_rows(approval: &v1::Approval, width: usize) -> Vec<Line<'static>> {
-    let row = |(key, text): (&'static str, String)| {
-        let key = Span::styled(format!("{key:<5}"), theme::PERSON);
-        wrap(
-            &[Span::raw(text)],
-            width,
-            Break::Words,
-            &Indent::marker(key),
-        )
+fn answers_in_rows(approval: &v1::Approval, open: bool, width: usize) -> Vec<Line<'static>> {
+    let row = |answer: Answer| {
+        let key = Span::styled(format!("{:<5}", answer.key), answer.of_key);
+        let text = [Span::styled(answer.text, answer.of_text)];
+        wrap(&text, width, Break::Words, &Indent::marker(key))
     };
-    answers(approval).flat_map(row).collect()
+    answers(approval, open).flat_map(row).collect()
 }
 
 /// As many answers in a row as fit.
-fn answers_in_line(approval: &v1::Approval, width: usize) -> Vec<Line<'static>> {
+fn answers_in_line(approval: &v1::Approval, open: bool, width: usize) -> Vec<Line<'static>> {
     let mut rows: Vec<Line<'static>> = Vec::new();
-    for (key, text) in answers(approval) {
+    for answer in answers(approval, open) {
         let answer = [
-            Span::styled(key, theme::PERSON),
-            Span::raw(format!(" {text}   ")),
+            Span::styled(answer.key, answer.of_key),
+            Span::styled(format!(" {}   ", answer.text), answer.of_text),
         ];
         let columns: usize = answer.iter().map(Span::width).sum();
         match rows.last_mut() {

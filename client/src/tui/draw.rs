@@ -299,6 +299,10 @@ fn page(frame: &mut Frame<'_>, app: &App, pane: Rect) {
         let more = format!(" ↓ {} more ", amount::count(page.below(), "row"));
         block = block.title_bottom(Line::styled(more, theme::DIM).alignment(Alignment::Right));
     }
+    if app.card.on().is_some() {
+        let text = " an approval waits: Esc ";
+        block = block.title_bottom(Line::styled(text, theme::ALARM));
+    }
     let inner = within(block.inner(pane));
     frame.render_widget(block, pane);
     frame.render_widget(Paragraph::new(page.shown().to_vec()), inner);

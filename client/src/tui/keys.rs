@@ -186,7 +186,7 @@ use When::{Always, Asked, Empty, Halted, Queued, QueuedEmpty, Running, RunningWr
 pub(super) const KEYS: &[Binding] = &[
     row(&["Enter"], COMPOSE, Halted, GoOn, "nothing written: go on, when suspended or lost"),
     row(&["Enter"], COMPOSE, Always, Submit, "send; while a turn runs: join it"),
-    row(&["Tab"], COMPOSE, Asked, Focus, "go to the approval that waits"),
+    row(&["Tab"], &[Mode::Compose, Mode::Edit, Mode::Queue], Asked, Focus, "go to the approval that waits"),
     row(&["Tab"], COMPOSE, RunningWritten, Queue, "while a turn runs: queue for the next turn"),
     row(&["Alt+Enter", "Ctrl+J", "Shift+Enter"], WRITE, Always, Action::Edit(Edit::Newline), "new line; so does Enter after a `\\`"),
     row(&["Esc"], COMPOSE, Running, Interrupt, "interrupt the turn"),
@@ -198,7 +198,7 @@ pub(super) const KEYS: &[Binding] = &[
     row(&["Ctrl+C"], ALL, Always, Leave, "twice: leave; the turn goes on"),
     row(&["Ctrl+D"], COMPOSE, Empty, Detach, "leave; the turn goes on"),
     row(&["?", "F1"], COMPOSE, Empty, Help, "this help"),
-    row(&["F1"], &[Mode::Compose, Mode::Card, Mode::Edit, Mode::Queue], Always, Help, "this help"),
+    row(&["F1"], &[Mode::Compose, Mode::Card, Mode::Word, Mode::Edit, Mode::Queue], Always, Help, "this help"),
     row(&["?", "F1"], OBSERVE, Always, Help, "this help"),
 
     row(&["y"], CARD, Always, Decide(ApprovalVerdict::Once), "yes, once"),

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::commands::exec::prompt::check_length;
 
+/// Milliseconds for which Enter sends nothing after a text became a draft by itself: it was pressed to
+/// save or answer with it.
+const STRAY_MS: i64 = 1_000;
+
 impl App {
     /// What has the keyboard now.
     pub(super) fn mode(&self) -> Mode {
@@ -32,29 +36,55 @@ impl App {
             return vec![];
         }
         self.last_key_ms = self.now_ms;
+        let action = keys::action(self.moment(), key);
+        if action == Some(Action::Submit) && self.now_ms - self.strayed_ms < STRAY_MS {
+            // The note that says so stays.
+            return vec![];
+        }
         let leaves_next = self.note.take() == Some(Note::LeaveNext);
-        match keys::action(self.moment(), key) {
+        let for_composer = !self.is_for_card(action);
+        let effects = match action {
             Some(Action::Leave) if leaves_next => vec![Effect::Leave(Leaving::Detached)],
             Some(action) => self.act(action),
             None => self.type_in(key),
+        };
+        if for_composer {
+            self.put_card_off();
         }
+        effects
+    }
+
+    fn is_for_card(&self, action: Option<Action>) -> bool {
+        matches!(self.mode(), Mode::Card | Mode::Word) || action == Some(Action::Focus)
+    }
+
+    /// Shuts the card for someone who does something else. When something is written now, the card has
+    /// to be asked for the keyboard.
+    fn put_card_off(&mut self) {
+        self.card.shut();
+        if !self.is_unoccupied() {
+            self.card.lose_focus();
+        }
+    }
+
+    /// True when nothing is written and the keyboard is not in the queue.
+    pub(super) fn is_unoccupied(&self) -> bool {
+        self.composer.is_empty() && !self.queue.is_in_hand() && !self.queue.edits()
     }
 
     /// Puts pasted text into the composer, wherever the keyboard is but over a page.
     pub(super) fn paste(&mut self, text: &str) -> Vec<Effect> {
         self.note = None;
+        self.last_key_ms = self.now_ms;
         match self.mode() {
-            Mode::Compose | Mode::Word | Mode::Edit => self.composer.insert(text),
-            Mode::Queue => {
+            Mode::Page | Mode::Observe => {}
+            Mode::Word => self.composer.insert(text),
+            // A paste must never answer an approval; it is kept for when the card is gone.
+            Mode::Compose | Mode::Edit | Mode::Queue | Mode::Card => {
                 self.leave_queue();
                 self.composer.insert(text);
+                self.put_card_off();
             }
-            // A paste must never answer an approval; it is kept for when the card is gone.
-            Mode::Card => {
-                self.composer.insert(text);
-                self.card.lose_focus();
-            }
-            Mode::Page | Mode::Observe => {}
         }
         vec![]
     }
@@ -64,7 +94,7 @@ impl App {
             mode: self.mode(),
             written: !self.composer.is_empty(),
             running: self.view.running_turn().is_some(),
-            asked: self.asked().is_some(),
+            asked: self.card.is_open(),
             halted: self.is_halted(),
             queued: !self.view.queue().is_empty(),
         }
@@ -169,8 +199,7 @@ impl App {
 
     fn decide(&mut self, verdict: ApprovalVerdict) -> Vec<Effect> {
         let with_word = self.card.wants_word();
-        let too_soon = !with_word && self.card.is_fresh(self.now_ms);
-        let Some((approval, asked)) = self.asked().filter(|_| !too_soon) else {
+        let Some((approval, asked)) = self.asked() else {
             return vec![];
         };
         if verdict == ApprovalVerdict::Rule && asked.rule.is_none() {
@@ -195,10 +224,8 @@ impl App {
     }
 
     fn ask_for_word(&mut self) {
-        if !self.card.is_fresh(self.now_ms) {
-            let draft = self.composer.take();
-            self.card.ask_for_word(draft);
-        }
+        let draft = self.composer.take();
+        self.card.ask_for_word(draft);
     }
 
     /// Puts back what was being written before the word.

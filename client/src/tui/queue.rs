@@ -202,6 +202,7 @@ impl App {
             return;
         };
         // What is written now stays, as a draft.
+        self.strayed_ms = self.now_ms;
         if self.card.wants_word() {
             self.card.keep(&edited.draft);
         } else if !edited.draft.is_empty() {
@@ -215,6 +216,7 @@ impl App {
 
     /// Keeps a text that was not accepted where nothing that is being written is mixed with it.
     pub(super) fn keep_text(&mut self, text: &str) {
+        self.strayed_ms = self.now_ms;
         match &mut self.queue.editing {
             _ if self.card.wants_word() => self.card.keep(text),
             Some(editing) if editing.draft.is_empty() => editing.draft = text.to_owned(),

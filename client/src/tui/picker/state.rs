@@ -120,8 +120,8 @@ pub(super) struct Picker {
     pub(super) search: Search,
     /// What can be chosen, best first.
     pub(super) choices: Vec<Choice>,
-    /// The one that the keyboard is on.
-    pub(super) on: Option<Choice>,
+    /// The one that the person moved the keyboard to; until they do, it is on the first.
+    moved_to: Option<Choice>,
     /// One sentence on what is wrong.
     pub(super) note: Option<String>,
     /// Milliseconds since the Unix epoch, as last told.
@@ -175,7 +175,7 @@ impl Picker {
             pages: Pages::Asked,
             search: Search::default(),
             choices: Vec::new(),
-            on: None,
+            moved_to: None,
             note: None,
             now_ms: 0,
             room: 10,
@@ -207,9 +207,14 @@ impl Picker {
 
     /// Index of the choice that the keyboard is on.
     pub(super) fn place(&self) -> usize {
-        let on = self.on.as_ref();
+        let on = self.moved_to.as_ref();
         let place = self.choices.iter().position(|choice| Some(choice) == on);
         place.unwrap_or(0)
+    }
+
+    /// The choice that the keyboard is on.
+    pub(super) fn on(&self) -> Option<&Choice> {
+        self.choices.get(self.place())
     }
 
     fn hear(&mut self, input: Input) -> Vec<Effect> {
@@ -309,10 +314,10 @@ impl Picker {
         choices.extend(self.said());
         let place = self.place();
         self.choices = choices;
-        let stays = self.on.as_ref().is_some_and(|on| self.choices.contains(on));
-        if !stays {
+        let gone = |on: &Choice| !self.choices.contains(on);
+        if self.moved_to.as_ref().is_some_and(gone) {
             let last = self.choices.len().saturating_sub(1);
-            self.on = self.choices.get(place.min(last)).cloned();
+            self.moved_to = self.choices.get(place.min(last)).cloned();
         }
     }
 
@@ -375,7 +380,10 @@ impl Picker {
                 return self.list();
             }
             KeyCode::Enter => {
-                let chosen = self.on.iter().map(|on| Effect::Choose(on.id().to_owned()));
+                let chosen = self
+                    .on()
+                    .into_iter()
+                    .map(|on| Effect::Choose(on.id().to_owned()));
                 return chosen.collect();
             }
             KeyCode::Esc => return vec![Effect::Leave],
@@ -391,19 +399,19 @@ impl Picker {
     fn go(&mut self, by: isize) {
         let last = self.choices.len().saturating_sub(1);
         let place = self.place().saturating_add_signed(by).min(last);
-        self.on = self.choices.get(place).cloned();
+        self.moved_to = self.choices.get(place).cloned();
     }
 
     fn write(&mut self, text: &str) -> Vec<Effect> {
         self.query.push_str(text);
-        self.on = None;
+        self.moved_to = None;
         self.ask_what_was_said().into_iter().collect()
     }
 
     fn rub_out(&mut self, letters: usize) -> Vec<Effect> {
         let keep = self.query.chars().count().saturating_sub(letters);
         self.query = self.query.chars().take(keep).collect();
-        self.on = None;
+        self.moved_to = None;
         self.ask_what_was_said().into_iter().collect()
     }
 

@@ -229,6 +229,33 @@ fn a_daemon_that_cannot_search_is_asked_once() {
 }
 
 #[test]
+fn the_keyboard_is_on_the_first_row_until_it_is_moved() {
+    // In whatever order they are told.
+    for turn in 0..5 {
+        let mut stage = Stage::empty();
+        let mut told = sessions();
+        told.rotate_left(turn);
+        for one in told {
+            stage.told(Input::Changed(Box::new(one)));
+        }
+        assert_eq!(stage.press("Enter"), [Effect::Choose("ccc".into())]);
+    }
+    let mut stage = Stage::full();
+    stage.press("Down");
+    stage.press("Up");
+    let newer = Session {
+        state: SessionState::Suspended.into(),
+        ..session("ggg", "just made", 0)
+    };
+    stage.told(Input::Changed(Box::new(newer)));
+    assert_eq!(
+        stage.press("Enter"),
+        [Effect::Choose("ccc".into())],
+        "moved there and back: it was meant"
+    );
+}
+
+#[test]
 fn the_keyboard_stays_on_a_session_while_the_list_changes() {
     let mut stage = Stage::full();
     stage.press("Down");

@@ -9,3 +9,4 @@ mod presses;
 mod queue;
 mod screens;
 mod stage;
+mod unasked;

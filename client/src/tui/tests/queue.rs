@@ -304,3 +304,20 @@ fn a_card_over_an_edit_loses_nothing() {
         ("gamma", Mode::Compose)
     );
 }
+
+#[test]
+fn enter_pressed_as_the_prompt_is_taken_sends_no_other() {
+    for (ms, sends) in [(0, false), (999, false), (1_000, true)] {
+        let mut stage = waiting();
+        stage.press("Up");
+        stage.write(" ray");
+        taken(&mut stage, "c");
+        let effects = stage.wait(ms).press("Enter");
+        assert_eq!(!effects.is_empty(), sends, "after {ms} ms: {effects:?}");
+        let told = stage
+            .picture(80, 12)
+            .contains("the prompt you edit has been taken");
+        assert_eq!(told, !sends, "after {ms} ms");
+        assert_eq!(stage.app.composer.is_empty(), sends, "after {ms} ms");
+    }
+}
