@@ -74,6 +74,7 @@ fn an_answer_in_one_takes_the_question_from_the_other_and_names_who_gave_it() {
     one.shows("Run this command?");
     let other = tmux.quire("other", ["attach", "@last"]);
     other.shows("$ touch first-file");
+    other.shows("y    yes, once");
     other.types("y");
     one.shows("approved by tui (pid ");
     one.shows("$ touch second-file");

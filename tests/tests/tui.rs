@@ -87,6 +87,7 @@ fn an_approval_is_shown_and_given() {
     let rpc = Rpc::connect(&home);
     assert!(rpc.settled("@last").needs_approval);
     assert!(!home.work().join("approved-file").exists());
+    terminal.shows("y    yes, once");
     terminal.types("y");
     terminal.shows("made it");
     assert!(home.work().join("approved-file").exists());
