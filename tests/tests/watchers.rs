@@ -58,10 +58,10 @@ impl Streaming {
         Journal::new(&self.home, WATCHER, &self.session, name)
     }
 
-    /// Waits until so many bytes of the stream have been shown.
+    /// Waits until so many bytes of the stream have been shown, at least one.
     fn come_to(&self, leader: &Watcher, bytes: usize) {
         leader.until("the stream to come that far", |view| {
-            view.growing_text().len() >= bytes.min(self.text)
+            view.growing_text().len() >= bytes.clamp(1, self.text)
         });
     }
 }

@@ -367,14 +367,14 @@ fn apply(on: &Transaction<'_>, heads: &mut Staged<'_>, write: &Write) -> Answer 
             bodies,
             row,
         } => {
+            // Ids are never used again, so only a salvage can bring back what was deleted since.
+            if deletion::was_deleted(on, session)? {
+                return Err(StoreError::Missing(session.clone()));
+            }
             if let Some(request) = request
                 && let Some(existing) = made_by(on, request)?
             {
                 return Ok(existing);
-            }
-            // Ids are never used again, so only a salvage can bring back what was deleted since.
-            if deletion::was_deleted(on, session)? {
-                return Err(StoreError::Missing(session.clone()));
             }
             let taken = heads.get(on, session)?.map_or(0, |head| head.seq);
             check_order(session, taken, bodies)?;

@@ -1,6 +1,6 @@
 //! Full-text search: what of a session is found, by which words, and how a find is shown.
 //!
-//! [`change`] says what an event adds to the index, [`words`] takes text apart, [`Query`] reads what a
+//! [`change`] says what an event adds to the index, `words` takes text apart, [`Query`] reads what a
 //! person typed. Text is taken apart here and not by the index, so that what is found, what is shown and what
 //! the index holds can't differ, and no input ever reaches the index's own syntax:
 //!
