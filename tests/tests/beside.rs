@@ -5,7 +5,7 @@
 
 use quire_proto::v1::{Event, StopReason, event::Body, item::Kind};
 use quire_tests::{
-    home::Home,
+    home::{Home, KEY_VARIABLE},
     model::{Gate, MockModel, Reply, Wire},
     process::Finished,
     rpc::{Rpc, items},
@@ -139,4 +139,40 @@ fn a_prompt_that_a_turn_has_taken_is_interrupted_with_it() {
     assert_eq!(prompts(&events), ["go", "and more"]);
     assert_eq!(ends(&events), [StopReason::Interrupted]);
     gates[1].open();
+}
+
+/// The daemon that has taken the turn over has no key, nor has whoever comes.
+#[test]
+fn a_turn_that_waits_for_a_key_which_nobody_has_ends_the_run_at_once() {
+    let gate = Gate::closed();
+    let model = MockModel::playing([
+        Reply::default().and_hold(&gate).and_say("one"),
+        Reply::say("two"),
+    ]);
+    let home = Home::asking(&model, Wire::Responses);
+    run(&home, ["exec", "go", "--detach"]);
+    gate.wait_reached();
+    home.kill_daemon();
+    gate.open();
+    let started = home.quire(["daemon", "start"]).without_env(KEY_VARIABLE);
+    assert_eq!(started.run().code, 0);
+    let rpc = Rpc::connect(&home);
+    assert!(rpc.settled("@last").suspended);
+    let waited = home.quire(["wait", "@last"]).without_env(KEY_VARIABLE);
+    check_told(&waited.run(), 1, &["quire env", "--refresh"]);
+    let also = home.quire(["exec", "--session", "@last", "and more"]);
+    let also = also.without_env(KEY_VARIABLE).run();
+    assert_eq!(also.code, 4, "{also:#?}");
+    assert_eq!(also.stderr.matches("the turn waits").count(), 1);
+    let sentence = also.stderr.lines().last().unwrap();
+    assert!(sentence.contains("quire env") && sentence.contains("--refresh"));
+    let json = home.quire(["exec", "--json", "--session", "@last", "and more"]);
+    let json = json.without_env(KEY_VARIABLE).run();
+    assert_eq!(json.code, 4, "{json:#?}");
+    let last = json.stdout.lines().last().unwrap();
+    assert!(last.starts_with(r#"{"type":"error""#), "{last}");
+    run(&home, ["env", "@last", "--refresh"]);
+    run(&home, ["wait", "@last"]);
+    let events = rpc.events(&rpc.session("@last").id);
+    assert_eq!(ends(&events), [StopReason::Done]);
 }
