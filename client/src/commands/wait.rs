@@ -65,6 +65,8 @@ struct Rested {
     id: String,
     /// How it rests, or why that cannot be told.
     ended: Result<TurnServiceWaitResponse, Failure>,
+    /// It is suspended for what a client's world may have.
+    wants_world: bool,
 }
 
 /// Carries it out.
@@ -121,9 +123,11 @@ async fn begin(
             let (link, session, here) = (link.clone(), session.clone(), place);
             let wait = async move {
                 let id = session.id.clone();
-                let ended = wait(link, session, until).await;
+                let ended = wait(link.clone(), session, until).await;
+                let suspended = ended.as_ref().is_ok_and(|ended| ended.suspended);
                 Rested {
                     place: here,
+                    wants_world: suspended && wants_world(link, &id).await.unwrap_or_default(),
                     id,
                     ended,
                 }
@@ -152,6 +156,20 @@ async fn wait(
         })
         .await?;
     Ok(ended.into_inner())
+}
+
+/// Whether the suspended turn waits for a client's world: the daemon may want one for the session whose turn
+/// waits for a person.
+async fn wants_world(link: Link, id: &str) -> Result<bool, Failure> {
+    let mut watch = Watch::from_start(link, id.to_owned());
+    while !watch.view().is_synced() {
+        for update in watch.next().await? {
+            watch.apply(&update);
+        }
+    }
+    let view = watch.view();
+    let turn = view.running_turn().and_then(|turn| view.turn(turn));
+    Ok(turn.is_some_and(|turn| turn.wants_world))
 }
 
 /// Milliseconds until then; 0, which is for ever, for no limit.
@@ -193,9 +211,13 @@ impl Rested {
         }
         if ended.suspended {
             let why = &ended.error;
+            let how = match self.wants_world {
+                true => format!("`quire env {id} --refresh`"),
+                false => format!("`quire send {id} 'go on'`"),
+            };
             return Some(Failure::new(
                 Exit::Failed,
-                format!("session {id} is suspended ({why}): `quire send {id}` goes on"),
+                format!("session {id} is suspended ({why}): {how} goes on"),
             ));
         }
         Failure::of_stop(ended.stop_reason(), &ended.error, &ended.error_kind)
@@ -251,6 +273,26 @@ mod tests {
             place: 0,
             id: "bcd".into(),
             ended,
+            wants_world: false,
+        }
+    }
+
+    #[test]
+    fn a_suspended_session_is_told_with_what_sends_it_on() {
+        for (wants_world, how) in [
+            (true, "`quire env bcd --refresh` goes on"),
+            (false, "`quire send bcd 'go on'` goes on"),
+        ] {
+            let suspended = TurnServiceWaitResponse {
+                suspended: true,
+                ..TurnServiceWaitResponse::default()
+            };
+            let rested = Rested {
+                wants_world,
+                ..rested(Ok(suspended))
+            };
+            let told = rested.failure().unwrap().to_string();
+            assert!(told.contains(how), "{told}");
         }
     }
 

@@ -9,8 +9,7 @@ use quire_proto::{
     id::{ApprovalId, TurnId},
     v1::{
         ApprovalServiceDecideRequest, ApprovalVerdict, ClientRef, OutcomeStatus,
-        SessionServiceWatchResponse, TurnServiceInterruptRequest, event::Body, item::Kind,
-        session_service_watch_response::Update,
+        SessionServiceWatchResponse, TurnServiceInterruptRequest, item::Kind,
     },
 };
 use tokio::{
@@ -25,17 +24,20 @@ use crate::{
     failure::{Exit, Failure},
     link::{Link, Watch},
     output::{Fold, Printed},
-    view::{Turn, View},
+    view::{Change, View},
 };
+
+mod suspension;
+mod waiting;
+
+use suspension::Suspension;
+use waiting::Prompt;
 
 /// How these clients introduce themselves. They cannot answer each other's questions.
 pub(super) const NAME: &str = "exec";
 
 /// Why these clients say no.
 const NOBODY: &str = "nobody is there to approve this";
-
-/// How long a suspended turn may stay so once its keys and environment have been sent again.
-const SUSPENDED_MAX: Duration = Duration::from_secs(10);
 
 /// What ends a run before its turn ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,17 +52,16 @@ pub struct Limits {
 pub struct Drive {
     watch: Watch,
     fold: Box<dyn Fold>,
-    /// `None` while the prompt waits in the queue.
+    /// `None` while the prompt waits, in the queue or to join a turn.
     turn: Option<TurnId>,
-    /// The request that brought the prompt; empty when its turn is known from the start.
-    prompt: String,
+    prompt: Prompt,
     /// Events up to here were there before the prompt, and are not printed.
     seen: u64,
     /// Calls under way: interrupts and decisions.
-    calls: FuturesUnordered<LocalBoxFuture<'static, Result<(), Failure>>>,
+    calls: FuturesUnordered<LocalBoxFuture<'static, Result<Called, Failure>>>,
     /// Approvals answered, or told about.
     answered: BTreeSet<ApprovalId>,
-    suspended_until: Option<Instant>,
+    suspension: Suspension,
     timed_out: Option<Duration>,
     interrupts: u32,
 }
@@ -73,20 +74,28 @@ impl Drive {
             watch,
             fold,
             turn,
-            prompt: String::new(),
+            prompt: Prompt::default(),
             seen,
             calls: FuturesUnordered::new(),
             answered: BTreeSet::new(),
-            suspended_until: None,
+            suspension: Suspension::default(),
             timed_out: None,
             interrupts: 0,
         }
     }
 
-    /// The request that brought the prompt, by which its turn is known when it waits in the queue first.
+    /// The request that brought the prompt, by which its turn is known when it waits first, and the turn that
+    /// the daemon said it begins or joins.
     #[must_use]
-    pub fn of_prompt(mut self, request_id: &str) -> Self {
-        request_id.clone_into(&mut self.prompt);
+    pub fn of_prompt(mut self, request_id: &str, joins: Option<TurnId>) -> Self {
+        self.prompt = Prompt::new(request_id, joins);
+        self
+    }
+
+    /// The daemon of this connection had this client's world when the session's log ended at `seq`.
+    #[must_use]
+    pub fn lent_to(mut self, daemon: &Connection, seq: u64) -> Self {
+        self.suspension = Suspension::lent(daemon, seq);
         self
     }
 
@@ -107,15 +116,20 @@ impl Drive {
                 () = at(deadline) => {
                     deadline = None;
                     self.timed_out = limits.time;
-                    self.interrupt();
+                    let time = limits.time.unwrap_or_default();
+                    self.stop(time_over(time, waiting::TAKEN_BACK))?;
                     leaving = Some(Instant::now() + PATIENCE);
                 }
                 () = at(leaving) => {
                     let time = limits.time.unwrap_or_default();
-                    return Err(time_over(time, "the daemon has not interrupted the turn yet"));
+                    let what = match self.waits() {
+                        true => "the daemon has not taken the prompt back yet",
+                        false => "the daemon has not interrupted the turn yet",
+                    };
+                    return Err(time_over(time, what));
                 }
-                () = at(self.suspended_until) => return Err(self.stays_suspended()),
-                Some(called) = self.calls.next() => called?,
+                () = at(self.suspension.until), if !self.prompt.is_leaving() => self.stays_suspended()?,
+                Some(called) = self.calls.next() => self.called(called?)?,
                 updates = self.watch.next() => {
                     self.show(&updates?)?;
                     self.look_at_approvals(limits)?;
@@ -151,38 +165,18 @@ impl Drive {
     fn show(&mut self, updates: &[SessionServiceWatchResponse]) -> Result<(), Failure> {
         let mut printed = Printed::default();
         for update in updates {
-            let changes = self.watch.apply(update);
+            let mut changes = self.watch.apply(update);
+            self.suspension.note(update, &changes);
+            // It is told when it ends the run, once.
+            changes.retain(|change| !matches!(change, Change::TurnSuspended(_)));
             self.look_for_turn(update)?;
             if self.watch.view().session().head_seq > self.seen {
                 self.fold.changed(self.watch.view(), &changes, &mut printed);
             }
         }
+        self.look_for_past_turn();
+        self.stop_if_taken()?;
         context::write_out(&printed)
-    }
-
-    /// A prompt that waited is taken by a turn, or taken back.
-    fn look_for_turn(&mut self, update: &SessionServiceWatchResponse) -> Result<(), Failure> {
-        let Some(Update::Event(event)) = update.update.as_ref().filter(|_| self.turn.is_none())
-        else {
-            return Ok(());
-        };
-        match &event.body {
-            Some(Body::ItemCompleted(done)) if event.request_id == self.prompt => {
-                let item = done.item.as_ref();
-                self.turn = item.and_then(|item| TurnId::new(item.turn));
-            }
-            Some(Body::PromptRemoved(removed)) if removed.request_id == self.prompt => {
-                let by = event.by.as_ref();
-                let by = by.map(|by| format!(" from {} (pid {})", by.name, by.pid));
-                let message = format!(
-                    "the prompt was taken back{} before its turn",
-                    by.unwrap_or_default()
-                );
-                return Err(Failure::new(Exit::Failed, message));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     fn ended(&self) -> Option<Option<Failure>> {
@@ -238,8 +232,8 @@ impl Drive {
         if self.interrupts > 1 {
             return Err(Failure::silent(Exit::Interrupted));
         }
-        self.interrupt();
-        context::progress("interrupting; Ctrl-C again leaves the turn to the daemon\n")
+        let message = format!("interrupted: {}", waiting::TAKEN_BACK);
+        self.stop(Failure::new(Exit::Interrupted, message))
     }
 
     fn interrupt(&mut self) {
@@ -255,19 +249,20 @@ impl Drive {
                     .turns()
                     .interrupt(request.clone())
                     .await
-                    .map(drop)
+                    .map(|_| Called::Done)
             })
             .boxed_local(),
         );
     }
 
-    /// Nobody may be left to wait for: then the answer is no.
+    /// Nobody may be left to wait for: then the answer is no to what the prompt's own turn asks, and the
+    /// prompt does not wait for what another asks.
     fn look_at_approvals(&mut self, limits: Limits) -> Result<(), Failure> {
         let view = self.watch.view();
         let asked: Vec<_> = view
             .approvals()
-            .map(|(id, _)| id)
-            .filter(|id| !self.answered.contains(id))
+            .filter(|(id, _)| !self.answered.contains(id))
+            .map(|(id, approval)| (id, TurnId::new(approval.turn)))
             .collect();
         if asked.is_empty() {
             return Ok(());
@@ -279,8 +274,13 @@ impl Drive {
             return Ok(());
         }
         let answerable = clients.iter().any(|client| can_answer(client, connection));
-        for id in asked {
+        for (id, turn) in asked {
             if answerable && !limits.interactive {
+                continue;
+            }
+            let own = self.turn.is_some() && self.turn == turn;
+            if !own && !limits.interactive {
+                self.leave_approval();
                 continue;
             }
             self.answered.insert(id);
@@ -312,43 +312,22 @@ impl Drive {
                     .approvals()
                     .decide(request.clone())
                     .await
-                    .map(drop)
+                    .map(|_| Called::Done)
             })
             .boxed_local(),
         );
     }
+}
 
-    /// A new daemon was sent our keys already; if the turn then does not go on, it never will. What a
-    /// person must decide is not waited for at all.
-    fn look_at_suspension(&mut self) {
-        let view = self.watch.view();
-        let turn = self.turn.and_then(|turn| view.turn(turn));
-        // What is read of the past may have gone on since.
-        let suspended = |turn: &&Turn| turn.suspended.is_some() && view.is_synced();
-        let Some(turn) = turn.filter(suspended) else {
-            self.suspended_until = None;
-            return;
-        };
-        let longest = match turn.wants_world {
-            true => SUSPENDED_MAX,
-            false => Duration::ZERO,
-        };
-        let until = Instant::now() + longest;
-        self.suspended_until.get_or_insert(until);
-    }
-
-    fn stays_suspended(&self) -> Failure {
-        let turn = self.turn.and_then(|turn| self.watch.view().turn(turn));
-        let reason = turn.and_then(|turn| turn.suspended.as_deref());
-        let session = self.watch.session();
-        let reason = reason.unwrap_or("nobody knows for what");
-        let message = match turn.is_some_and(|turn| turn.wants_world) {
-            true => format!("the turn waits: {reason}; go on with `quire attach {session}`"),
-            // It says itself how to go on.
-            false => format!("the turn waits: {reason}"),
-        };
-        Failure::new(Exit::Failed, message)
-    }
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    /// Nothing more is to be done about it.
+    Done,
+    /// The prompt will never run.
+    TakenBack,
+    /// The prompt could not be taken back: a turn had taken it.
+    Taken,
 }
 
 /// The time limit is over, and what became of the turn.
@@ -361,11 +340,11 @@ pub(super) fn time_over(time: Duration, what: &str) -> Failure {
 /// faster, or the turn has ended.
 async fn call(
     mut link: Link,
-    call: impl AsyncFn(&Connection) -> Result<(), tonic::Status>,
-) -> Result<(), Failure> {
+    call: impl AsyncFn(&Connection) -> Result<Called, tonic::Status>,
+) -> Result<Called, Failure> {
     let late = [tonic::Code::Aborted, tonic::Code::FailedPrecondition];
     link.call(async |connection| match call(connection).await {
-        Err(status) if late.contains(&status.code()) => Ok(()),
+        Err(status) if late.contains(&status.code()) => Ok(Called::Done),
         other => other,
     })
     .await

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::{Done, find_session, request_id};
 use crate::{
     cli::{self, SessionOptions},
+    connect::Connection,
     context::{self, Context},
     failure::{Exit, Failure},
     link::{Link, Watch},
@@ -152,6 +153,7 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
         session,
         request,
         turn,
+        lent_to,
     } = begun;
     let mut printed = Printed::default();
     let fold = fold(arguments.json, context, &session, &mut printed);
@@ -172,13 +174,19 @@ async fn run_turn(arguments: Arguments, context: &Context) -> Result<(), Ending>
     } else {
         0
     };
+    let (lent_at, own) = match arguments.session {
+        Some(_) => (session.head_seq, None),
+        // Nobody else has had a word there.
+        None => (0, turn),
+    };
     let watch = match session.running_turn {
         0 if arguments.session.is_some() => Watch::from_now(link, session),
         // What the turn waits for lies before now.
         _ => Watch::from_start(link, session.id),
     };
     let watch = watch.lending(world).telling_silence(!arguments.json);
-    let mut drive = Drive::new(watch, fold, turn, seen).of_prompt(&request);
+    let drive = Drive::new(watch, fold, own, seen).of_prompt(&request, turn);
+    let mut drive = drive.lent_to(&lent_to, lent_at);
     let ended = drive.run(limits).await?;
     if let Some(failure) = ended {
         return Err(Ending::Turn(failure));
@@ -196,8 +204,10 @@ struct Begun {
     session: Session,
     /// What brought the prompt.
     request: String,
-    /// `None` while the prompt waits in the queue.
+    /// The turn that it begins or is to join; `None` while it waits in the queue.
     turn: Option<TurnId>,
+    /// The daemon that has this client's world.
+    lent_to: Connection,
 }
 
 async fn begin(
@@ -211,6 +221,7 @@ async fn begin(
         Some(name) => take_up(&mut link, name, &arguments.options, world).await?,
         None => create(&mut link, &arguments.options, world).await?,
     };
+    let lent_to = link.connection().clone();
     let request = TurnServicePromptRequest {
         request_id: request_id(),
         session: session.id.clone(),
@@ -228,6 +239,7 @@ async fn begin(
         session,
         request: request.request_id,
         turn: TurnId::new(sent.into_inner().turn),
+        lent_to,
     })
 }
 

@@ -120,7 +120,7 @@ async fn a_prompt_that_waited_is_followed_into_its_turn_or_out_of_the_queue() {
         let stage = Stage::new("");
         let play = Play::new(vec![]);
         let _fake = stage.up(&play);
-        let mut drive = following(&stage, &play, None).await.of_prompt(PROMPT);
+        let mut drive = following(&stage, &play, None).await.of_prompt(PROMPT, None);
         play.happen_as(what);
         play.happen(ended(v1::StopReason::Done));
         let told = drive.run(Limits::default()).await;
