@@ -15,7 +15,7 @@ use super::{Done, later, request_id};
 use crate::{
     connect::{PATIENCE, no_daemon},
     context::{self, Context},
-    failure::{Failure, is_broken},
+    failure::{Failure, is_broken, is_lost},
     force,
     output::paint::printable,
     reach::Reached,
@@ -120,6 +120,9 @@ async fn ask_status(reached: &Reached) -> Result<DaemonServiceGetStatusResponse,
     let mut daemon = reached.daemon();
     let asked = daemon.get_status(DaemonServiceGetStatusRequest {});
     match timeout(PATIENCE, asked).await {
+        Ok(Err(status)) if is_lost(&status) => Err(no_daemon(
+            "the daemon ended just now: another starts with the next command",
+        )),
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_elapsed) => Err(reached.silent()),
     }
